@@ -10,8 +10,9 @@ namespace quern {
 /// The process exit codes of the command line contract.
 enum class ExitCode : int { kDone = 0, kFailed = 1, kUsage = 2, kFound = 3 };
 
-/// Base of every exception Quern throws on purpose. `what()` says what went wrong and where; `hint()`
-/// what to do about it. `code()` is a stable, lower-case identifier for programs ("file_missing").
+/// Base of every exception Quern throws on purpose. `what()` says what went wrong and where;
+/// `hint()` what to do about it. `code()` is a stable, lower-case identifier for programs
+/// ("file_missing").
 class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message, std::string hint = {},

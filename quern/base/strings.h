@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quern {
+
+/// Damerau-Levenshtein distance in code units.
+size_t edit_distance(std::string_view a, std::string_view b);
+/// The candidate nearest to `name`, when near enough to be a slip of the hand.
+std::optional<std::string> nearest(std::string_view name, std::span<const std::string> candidates);
+/// "10m", "90s", "1.5h", "2h30m" in seconds; throws UsageError naming the text.
+double parse_duration(std::string_view text);
+/// "16GB", "512MiB", "1024" in bytes; throws UsageError naming the text.
+uint64_t parse_bytes(std::string_view text);
+std::vector<std::string> split(std::string_view text, char separator);
+std::string_view trim(std::string_view text);
+
+}  // namespace quern
