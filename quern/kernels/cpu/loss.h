@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quern/kernels/cpu/context.h"
+
+namespace quern::kernels::cpu {
+
+/// Softmax cross-entropy of logits (rows, classes) against targets (rows; < 0: not counted).
+struct CrossEntropy {
+  int64_t rows = 0, classes = 0;
+  const float* logits = nullptr;
+  const int32_t* targets = nullptr;
+  float label_smoothing = 0;
+};
+/// nll (rows): -log p(target), 0 where not counted, without smoothing; lse (rows): log-sum-exp of
+/// each row; loss (1) = weight · Σ smoothed loss. Either of nll and lse may be null.
+size_t cross_entropy_forward_scratch(int64_t rows);
+void cross_entropy_forward(const Context& context, const CrossEntropy& cross_entropy, float weight,
+                           float* nll, float* lse, float* loss, std::byte* scratch);
+/// logits_grad (rows, classes) = weight · (softmax - target); may alias logits.
+void cross_entropy_backward(const Context& context, const CrossEntropy& cross_entropy,
+                            const float* lse, float weight, float* logits_grad, bool accumulate);
+
+/// softmax of each row of x (rows, classes); y may be x.
+void softmax(const Context& context, const float* x, int64_t rows, int64_t classes, float* y);
+
+}  // namespace quern::kernels::cpu
