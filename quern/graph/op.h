@@ -1,0 +1,169 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "quern/kernels/activation.h"
+#include "quern/kernels/cpu/context.h"
+#include "quern/tensor/tensor.h"
+
+namespace quern::graph {
+
+using kernels::Activation;
+
+/// One entry a coarse, fused op. The inputs of each stand beside it; [x] may be absent.
+enum class OpCode : uint8_t {
+  kEmbedding,  // ids (B,T) or (B,T,G) i32, table (V,C), [positions (S,C)], [offsets (B) i32] ->
+               // (B,T,C)
+  kLinear,  // x (…,K), weight (N,K), [bias (N)], [residual (…,N)] -> y (…,N), pre_activation (…,N)
+  kNorm,  // x (…,C), [residual (…,C)], [weight (C)], [bias (C)] -> y (…,C), sum (…,C), statistics
+          // (rows,2)
+  kRope,       // qkv (B,T,(H+2K)D), table (S,D), [offsets (B) i32] -> qkv
+  kAttention,  // qkv (B,T,(H+2K)D), [k_cache (B,K,S,D)], [v_cache], [lengths (B) i32], [segments
+               // (B,T) i32], [alibi slopes (H)], [random (4) u32] -> out (B,T,HD), log_sum_exp
+               // (B,H,T)
+  kCacheWrite,  // qkv (B,T,(H+2K)D), k_cache (B,K,S,D), v_cache, offsets (B) i32 -> nothing;
+                // stateful
+  kActivation,  // x -> y
+  kGatedUnit,   // x (…,2F) -> (…,F)
+  kAdd,         // a, b (same shape, or the trailing extents of a) -> a + scale·b
+  kMultiply,    // a, b -> a·b
+  kScale,       // x -> factor·x
+  kDropout,     // x (B,…), random (4) u32, [residual] -> residual + dropout(x)
+  kCrossEntropy,  // logits (…,V), targets (…) i32, weight (1) -> loss (1), nll (…), log_sum_exp (…)
+  kSoftmax,     // x (…,V) -> probabilities
+  kSlice,       // x -> x[…, begin:end, …] along an axis
+  kConcat,      // a, b -> joined along an axis
+  kGatherRows,  // x (B,T,C), rows (B) i32 -> (B,C): one position of each sequence
+  kReduce,      // x (B,T,C), [lengths (B) i32] -> (B,C): mean or sum over valid T
+  kCast,        // x -> x in another dtype
+  // Steps of the optimizer: stateful, over whole groups of parameters.
+  kGradientNorm,  // gradients (P) -> norm (1)
+  kAdamW,         // parameter, gradient, m, v, hyper (8), [norm (1)] -> nothing
+  kMuon,          // parameter (R,C), gradient, momentum, hyper (8), [norm (1)] -> nothing
+  kEma,           // parameter, shadow, hyper (8) -> nothing
+  kCount,
+};
+
+enum class OpKind : uint8_t { kDifferentiable, kStateful, kData };
+
+struct EmbeddingAttrs {
+  float scale = 1;
+};
+struct LinearAttrs {
+  Activation activation = Activation::kNone;
+};
+struct NormAttrs {
+  bool rms = false;
+  float epsilon = 1e-5F;
+};
+struct HeadsAttrs {  // kRope, kCacheWrite
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+};
+struct AttentionAttrs {
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  bool causal = true;
+  int64_t window = 0;
+  float scale = 1;
+  float dropout = 0;
+  uint32_t layer = 0;
+};
+struct ActivationAttrs {  // kActivation, kGatedUnit
+  Activation activation = Activation::kNone;
+};
+struct ScaleAttrs {  // kAdd, kScale
+  float factor = 1;
+};
+struct DropoutAttrs {
+  float rate = 0;
+  bool per_sample = false;  // drop path
+  uint32_t stream = 0, layer = 0;
+};
+struct CrossEntropyAttrs {
+  float label_smoothing = 0;
+};
+struct AxisAttrs {  // kSlice (axis, begin, end), kConcat (axis)
+  int64_t axis = 0, begin = 0, end = 0;
+};
+struct ReduceAttrs {
+  bool mean = true;
+};
+struct CastAttrs {
+  DType dtype = DType::kF32;
+};
+struct OptimizerAttrs {  // kAdamW, kMuon, kEma: factors on the hyper-parameters of this group
+  float learning_rate_scale = 1;
+  float weight_decay = 0;
+  bool nesterov = true;
+};
+using Attrs = std::variant<std::monostate, EmbeddingAttrs, LinearAttrs, NormAttrs, HeadsAttrs,
+                           AttentionAttrs, ActivationAttrs, ScaleAttrs, DropoutAttrs,
+                           CrossEntropyAttrs, AxisAttrs, ReduceAttrs, CastAttrs, OptimizerAttrs>;
+
+/// Indices into `hyper` (8), what changes from step to step of the optimizer.
+enum Hyper : size_t {
+  kLearningRate,
+  kBeta1,
+  kBeta2,
+  kEpsilon,
+  kCorrection1,
+  kCorrection2,
+  kClip,  // maximum gradient norm; 0: none
+  kEmaDecay,
+  kHyperCount
+};
+
+/// One run of one kernel, over raw buffers laid out by the planner.
+struct KernelCall {
+  const Attrs* attrs = nullptr;
+  std::span<const TensorView> inputs;
+  std::span<const TensorView> outputs;
+  // Backward only. output_grads[i] is null where nothing flows back; input_grads[i] where nothing
+  // is wanted.
+  std::span<const TensorView> output_grads;
+  std::span<const TensorView> input_grads;
+  std::span<const bool> accumulate;  // per input: add to input_grads[i] rather than overwrite
+  std::byte* scratch = nullptr;
+  const kernels::cpu::Context* context = nullptr;
+};
+
+/// Which of an op's inputs and outputs its backward reads: bit i, input i; they live on until then.
+struct Saved {
+  uint32_t inputs = 0, outputs = 0;
+};
+
+using Types = std::vector<TensorType>;
+
+struct OpEntry {
+  OpCode code;
+  std::string_view name;
+  OpKind kind;
+  uint32_t required_inputs;  // bit mask
+  size_t max_inputs;
+  /// Output types from input types (an absent input has rank 0 and dtype kBool). Throws ShapeError.
+  Types (*infer)(const Attrs&, std::span<const TensorType>);
+  Saved (*saved)(const Attrs&, uint32_t inputs_present);
+  /// Bytes needed while forward or backward runs.
+  size_t (*forward_scratch)(const Attrs&, std::span<const TensorType> inputs);
+  size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs);
+  void (*forward)(const KernelCall&);
+  void (*backward)(const KernelCall&);  // null: not differentiable
+  /// The specification: plain loops in float64, forward and backward.
+  void (*reference_forward)(const KernelCall&);
+  void (*reference_backward)(const KernelCall&);
+  /// Floating-point operations of one forward run; matrix products only.
+  double (*flops)(const Attrs&, std::span<const TensorType> inputs);
+  /// Output 0 may take the buffer of this input when the input dies here; -1: never.
+  int in_place_input = -1;
+  /// The gradient of this input may take the buffer of the input itself (logits); -1: never.
+  int in_place_gradient = -1;
+};
+
+const OpEntry& op_entry(OpCode code);
+std::span<const OpEntry> op_table();
+
+}  // namespace quern::graph

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quern/tensor/buffer.h"
+#include "quern/tensor/tensor.h"
+
+namespace quern::graph {
+
+/// How the optimizer treats a parameter.
+enum class ParameterGroup : uint8_t {
+  kMatrix,     // weight matrices of layers: decayed; Muon may take them
+  kEmbedding,  // tables and the output matrix: decayed as configured
+  kVector,     // biases, norms: never decayed
+};
+
+struct ParameterInfo {
+  std::string name;
+  Shape shape;
+  ParameterGroup group = ParameterGroup::kMatrix;
+  size_t offset = 0;  // floats into the arena; groups are contiguous, every tensor 64-byte aligned
+};
+
+/// All parameters of a model in one arena, and where training, all gradients in another of the same
+/// layout. Declared first (names, shapes), laid out and allocated once, then shared by every plan.
+class ParameterStore {
+ public:
+  /// Returns the index. Throws Error on a second parameter of the same name, or after allocate().
+  int32_t declare(std::string_view name, Shape shape, ParameterGroup group);
+  void allocate();
+  void allocate_gradients();
+
+  std::span<const ParameterInfo> parameters() const { return parameters_; }
+  int32_t find(std::string_view name) const;  // -1: none
+  TensorView value(int32_t index) const;
+  TensorView gradient(int32_t index) const;
+  /// The run of floats of a group (values or gradients), padding included (padding is and stays
+  /// zero).
+  struct Range {
+    size_t begin = 0, end = 0;
+  };
+  Range group(ParameterGroup group) const;
+  std::span<float> values() const;
+  std::span<float> gradients() const;
+
+  int64_t count() const;        // parameters, without padding
+  size_t arena_floats() const;  // with padding
+  size_t allocated_bytes() const { return values_.size() + gradients_.size(); }
+
+ private:
+  std::vector<ParameterInfo> parameters_;
+  Buffer values_, gradients_;
+  Range groups_[3];
+  bool laid_out_ = false;
+};
+
+/// Named tensors with a stable address that plans write in place.
+class StateStore {
+ public:
+  /// The tensor of that name, made (zeroed) when new; throws ShapeError when known with another
+  /// type.
+  TensorView get(std::string_view name, const TensorType& type);
+  void clear();  // zero all
+  size_t allocated_bytes() const;
+  struct Entry {
+    Buffer buffer;
+    TensorView view;
+  };
+  const std::map<std::string, Entry, std::less<>>& entries() const { return states_; }
+
+ private:
+  std::map<std::string, Entry, std::less<>> states_;
+};
+
+}  // namespace quern::graph

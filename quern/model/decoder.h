@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "quern/graph/graph.h"
+#include "quern/graph/store.h"
+#include "quern/model/model_config.h"
+
+namespace quern::model {
+
+/// Declares every parameter of the model in the store (names below), without allocating. Names:
+/// embed.weight (V,C); embed.position (S,C) learned; embed.ngram (buckets,C);
+/// layers.N.norm1.{weight,bias}; layers.N.attention.qkv.{weight ((H+2K)D,C),bias};
+/// layers.N.attention.out.{weight (C,HD),bias}; layers.N.norm2.*; layers.N.ffn.up.{weight (F or
+/// 2F,C),bias} (gate rows, then value rows); layers.N.ffn.down.{weight (C,F),bias};
+/// norm.{weight,bias}; output.weight (V,C) where not tied.
+void declare_parameters(const ModelConfig& config, graph::ParameterStore& store);
+
+/// Fills the parameters by the seed: GPT-2's scheme (normal 0.02; residual projections /
+/// √(2·layers); norms 1; biases 0).
+void initialise(const ModelConfig& config, graph::ParameterStore& store, uint64_t seed);
+
+/// What a traced graph is for. The layers are the same code for all.
+struct TraceOptions {
+  enum class Use : uint8_t {
+    kTrain,     // inputs ids, targets, loss_weight, random; outputs loss, nll
+    kEvaluate,  // inputs ids, targets, loss_weight; outputs loss, nll: no regularisation
+    kLogits,    // input ids; output logits (B,T,V)
+    kDecode,    // inputs ids (B,T), offsets (B), lengths (B) = offset + T, rows (B); states
+              // cache.N.{key,value}; output logits (B,V) of position rows[b]
+  } use = Use::kTrain;
+  int64_t batch = 1;
+  int64_t length = 0;          // T; 0: the context
+  int64_t cache_capacity = 0;  // kDecode; 0: the context
+};
+
+/// Traces the model. Inputs: "ids" (B,T) i32; "ngram_ids" (B,T,G) i32 where ngram_orders > 0;
+/// "targets" (B,T) i32, -1 not counted; "loss_weight" (1) f32, 1 / valid targets of the whole step;
+/// "random" (4) u32.
+graph::Graph trace(const ModelConfig& config, const graph::ParameterStore& store,
+                   const TraceOptions& options);
+
+}  // namespace quern::model
