@@ -17,6 +17,8 @@ target_include_directories(quern_settings INTERFACE
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_options(quern_settings INTERFACE
   $<BUILD_INTERFACE:-Wall;-Wextra;-Wpedantic;-Wconversion;-fno-math-errno;-ffp-contract=off>)
+# GCC 12 warns falsely about std::string's operator+ (GCC bug 105651).
+target_compile_options(quern_settings INTERFACE $<BUILD_INTERFACE:$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>>)
 if(QUERN_WERROR)
   target_compile_options(quern_settings INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()

@@ -46,11 +46,12 @@ class FormatError : public Error {
       : Error("bad_format", message, std::move(hint)) {}
 };
 
-/// The operating system refused: open, read, write, rename, map.
+/// The operating system refused: open, read, write, rename, map. Codes: file_missing, is_a_folder,
+/// no_permission, disk_full, io (anything else).
 class IoError : public Error {
  public:
-  explicit IoError(const std::string& message, std::string hint = {})
-      : Error("io", message, std::move(hint)) {}
+  explicit IoError(const std::string& message, std::string hint = {}, std::string code = "io")
+      : Error(std::move(code), message, std::move(hint)) {}
 };
 
 /// Tensors that do not fit an op. The message names the op, the shapes and the rule.

@@ -18,6 +18,7 @@ std::string read_file(const fs::path& path);
 /// Writes beside the target and renames over it in commit(), after fsync of file and folder; a
 /// reader sees the old file or the new one, never a part. Without commit() the destructor removes
 /// the part. Throws IoError on any failure (a full disk included), leaving the old file as it was.
+/// A link is followed; a device or a pipe is written in place, for nothing can be renamed over it.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path target);
@@ -27,12 +28,17 @@ class AtomicFile {
 
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
+  /// Bytes written so far.
   uint64_t size() const { return size_; }
   void commit();
 
  private:
+  void flush();
+  void discard() noexcept;
+
   fs::path target_;
-  fs::path part_;
+  fs::path part_;  // empty when written in place
+  std::string buffer_;
   int descriptor_ = -1;
   uint64_t size_ = 0;
 };
@@ -56,7 +62,8 @@ class AppendFile {
   int descriptor_ = -1;
 };
 
-/// A file mapped read-only for as long as the object lives. Moves keep the address.
+/// A file mapped read-only for as long as the object lives. Moves keep the address. Throws IoError
+/// (missing, a folder, not a plain file).
 class MappedFile {
  public:
   MappedFile() = default;

@@ -9,13 +9,16 @@
 
 namespace quern {
 
-/// Damerau-Levenshtein distance in code units.
+/// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`, in bytes
+/// (restricted Damerau-Levenshtein distance).
 size_t edit_distance(std::string_view a, std::string_view b);
 /// The candidate nearest to `name`, when near enough to be a slip of the hand.
 std::optional<std::string> nearest(std::string_view name, std::span<const std::string> candidates);
-/// "10m", "90s", "1.5h", "2h30m" in seconds; throws UsageError naming the text.
+/// "10m", "90s", "1.5h", "2h30m" in seconds; a unit (s, m, h, d) is required, larger units come
+/// first. Throws UsageError naming the text.
 double parse_duration(std::string_view text);
-/// "16GB", "512MiB", "1024" in bytes; throws UsageError naming the text.
+/// "16GB", "512MiB", "1024" in bytes (k, M, G, T decimal; Ki, Mi, Gi, Ti binary; B optional; case
+/// ignored). Throws UsageError naming the text.
 uint64_t parse_bytes(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
