@@ -11,6 +11,8 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 };
+/// Whether a signal came since the outermost guard was made; stays true after it is gone, so that
+/// the caller can still say so.
 bool interrupted();
 
 }  // namespace quern
