@@ -17,6 +17,10 @@ namespace quern::model {
 /// norm.{weight,bias}; output.weight (V,C) where not tied.
 void declare_parameters(const ModelConfig& config, graph::ParameterStore& store);
 
+/// Pre-norm leaves its residual stream unnormalised, so a last norm stands before the output.
+/// Post-norm has one already; the article's block has none.
+bool has_final_norm(const ModelConfig& config);
+
 /// Fills the parameters by the seed: GPT-2's scheme (normal 0.02; residual projections /
 /// √(2·layers); norms 1; biases 0).
 void initialise(const ModelConfig& config, graph::ParameterStore& store, uint64_t seed);
@@ -28,7 +32,7 @@ struct TraceOptions {
     kEvaluate,  // inputs ids, targets, loss_weight; outputs loss, nll: no regularisation
     kLogits,    // input ids; output logits (B,T,V)
     kDecode,    // inputs ids (B,T), offsets (B), lengths (B) = offset + T, rows (B); states
-              // cache.N.{key,value}; output logits (B,V) of position rows[b]
+                // cache.N.{key,value}; output logits (B,V) of position rows[b]
   } use = Use::kTrain;
   int64_t batch = 1;
   int64_t length = 0;          // T; 0: the context
@@ -37,7 +41,8 @@ struct TraceOptions {
 
 /// Traces the model. Inputs: "ids" (B,T) i32; "ngram_ids" (B,T,G) i32 where ngram_orders > 0;
 /// "targets" (B,T) i32, -1 not counted; "loss_weight" (1) f32, 1 / valid targets of the whole step;
-/// "random" (4) u32.
+/// "random" (4) u32
+/// where the configuration drops anything.
 graph::Graph trace(const ModelConfig& config, const graph::ParameterStore& store,
                    const TraceOptions& options);
 

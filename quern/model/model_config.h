@@ -30,7 +30,6 @@ struct ModelConfig {
   bool tie_embeddings = true;
   float norm_epsilon = 1e-5F;
   float rope_theta = 10000.0F;
-  bool qk_norm = false;          // reserved for families that have it; refused until built
   bool scale_embedding = false;  // by √width, as the Transformer paper does
   // Hashed n-gram embeddings added to the input: orders 2 … ngram_orders + 1; 0: off.
   int64_t ngram_orders = 0;
@@ -48,6 +47,13 @@ struct ModelConfig {
 /// The preset's own choices (position, norm, activation, bias, ties), sizes untouched: "article",
 /// "gpt2", "llama". Throws UsageError naming the known ones.
 void apply_preset(ModelConfig& config, std::string_view preset);
+
+/// Whether the feed-forward network has a gate beside its value, and what acts on the gate (or the
+/// value).
+bool is_gated(FeedForward value);
+kernels::Activation activation_of(FeedForward value);
+/// 4·width, or 8/3 of it rounded up to 32 for a gated network.
+int64_t default_ffn_width(const ModelConfig& config);
 
 /// "tiny", "small", "base", "large": layers, heads, width, ffn_width and context together (one
 /// dial).

@@ -1,0 +1,173 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/model/model_config.h"
+
+namespace quern::model {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int kFormat = 1;
+
+bool is_hugging_face_gpt2(const ModelConfig& c) {
+  return c.position == Position::kLearned && c.norm == NormKind::kLayer &&
+         c.norm_place == NormPlace::kPre &&
+         (c.activation == FeedForward::kGeluTanh || c.activation == FeedForward::kGelu ||
+          c.activation == FeedForward::kRelu) &&
+         c.bias && !c.scale_embedding && c.ngram_orders == 0 && c.heads == c.kv_heads &&
+         c.head_dim == 0 && c.causal;
+}
+
+bool is_hugging_face_llama(const ModelConfig& c) {
+  return c.position == Position::kRope && c.norm == NormKind::kRms &&
+         c.norm_place == NormPlace::kPre && c.activation == FeedForward::kSwiglu && !c.bias &&
+         !c.scale_embedding && c.ngram_orders == 0 && c.causal;
+}
+
+template <typename T>
+T field(const ordered_json& object, const char* key, std::string_view where) {
+  const auto found = object.find(key);
+  if (found == object.end()) {
+    throw FormatError(fmt::format("{}: \"quern\" lacks \"{}\"", where, key),
+                      "the file was not written whole; restore it from a copy of the run folder");
+  }
+  try {
+    if constexpr (std::is_same_v<T, int64_t>) {
+      if (!found->is_number_integer()) throw FormatError("");
+      if (found->is_number_unsigned() && found->template get<uint64_t>() > INT64_MAX)
+        throw FormatError("");
+    }
+    return found->template get<T>();
+  } catch (const std::exception&) {
+    throw FormatError(fmt::format("{}: \"quern.{}\" has the wrong type", where, key),
+                      "restore it from a copy of the run folder");
+  }
+}
+
+}  // namespace
+
+std::string to_json(const ModelConfig& c) {
+  ordered_json json;
+  if (is_hugging_face_gpt2(c)) {
+    json["architectures"] = {"GPT2LMHeadModel"};
+    json["model_type"] = "gpt2";
+    json["vocab_size"] = c.vocabulary;
+    json["n_positions"] = c.context;
+    json["n_embd"] = c.width;
+    json["n_layer"] = c.layers;
+    json["n_head"] = c.heads;
+    json["n_inner"] = c.ffn_width;
+    json["activation_function"] = c.activation == FeedForward::kGeluTanh ? "gelu_new"
+                                  : c.activation == FeedForward::kGelu   ? "gelu"
+                                                                         : "relu";
+    json["layer_norm_epsilon"] = c.norm_epsilon;
+    json["resid_pdrop"] = c.dropout;
+    json["embd_pdrop"] = c.dropout;
+    json["attn_pdrop"] = c.attention_dropout;
+  } else if (is_hugging_face_llama(c)) {
+    json["architectures"] = {"LlamaForCausalLM"};
+    json["model_type"] = "llama";
+    json["vocab_size"] = c.vocabulary;
+    json["max_position_embeddings"] = c.context;
+    json["hidden_size"] = c.width;
+    json["num_hidden_layers"] = c.layers;
+    json["num_attention_heads"] = c.heads;
+    json["num_key_value_heads"] = c.kv_heads;
+    json["head_dim"] = c.head_width();
+    json["intermediate_size"] = c.ffn_width;
+    json["hidden_act"] = "silu";
+    json["rms_norm_eps"] = c.norm_epsilon;
+    json["rope_theta"] = c.rope_theta;
+    json["attention_bias"] = false;
+    json["mlp_bias"] = false;
+    json["attention_dropout"] = c.attention_dropout;
+  } else {
+    json["model_type"] = "quern";
+    json["vocab_size"] = c.vocabulary;
+  }
+  json["tie_word_embeddings"] = c.tie_embeddings;
+  json["torch_dtype"] = "float32";
+  json["quern"] = ordered_json{{"format", kFormat},
+                               {"preset", c.preset},
+                               {"vocabulary", c.vocabulary},
+                               {"layers", c.layers},
+                               {"heads", c.heads},
+                               {"kv_heads", c.kv_heads},
+                               {"width", c.width},
+                               {"head_dim", c.head_dim},
+                               {"ffn_width", c.ffn_width},
+                               {"context", c.context},
+                               {"position", name(c.position)},
+                               {"norm", name(c.norm)},
+                               {"norm_place", name(c.norm_place)},
+                               {"activation", name(c.activation)},
+                               {"causal", c.causal},
+                               {"bias", c.bias},
+                               {"tie_embeddings", c.tie_embeddings},
+                               {"norm_epsilon", c.norm_epsilon},
+                               {"rope_theta", c.rope_theta},
+                               {"scale_embedding", c.scale_embedding},
+                               {"ngram_orders", c.ngram_orders},
+                               {"ngram_buckets", c.ngram_buckets},
+                               {"dropout", c.dropout},
+                               {"attention_dropout", c.attention_dropout},
+                               {"drop_path", c.drop_path},
+                               {"label_smoothing", c.label_smoothing}};
+  return json.dump(2) + "\n";
+}
+
+ModelConfig config_from_json(std::string_view text, std::string_view where) {
+  ordered_json json;
+  try {
+    json = ordered_json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError(fmt::format("{}: not JSON: {}", where, error.what()),
+                      "restore it from a copy of the run folder");
+  }
+  const auto ours = json.is_object() ? json.find("quern") : json.end();
+  if (ours == json.end() || !ours->is_object()) {
+    throw FormatError(
+        fmt::format("{}: no \"quern\" section, so this is no run folder of Quern's", where),
+        "give the folder that quern train wrote");
+  }
+  const ordered_json& q = *ours;
+  if (const auto format = field<int64_t>(q, "format", where); format > kFormat) {
+    throw Error(
+        "newer_version",
+        fmt::format("{}: format {} is newer than this Quern reads ({})", where, format, kFormat),
+        "use the Quern that wrote it, or a newer one");
+  }
+  ModelConfig c;
+  c.preset = field<std::string>(q, "preset", where);
+  c.vocabulary = field<int64_t>(q, "vocabulary", where);
+  c.layers = field<int64_t>(q, "layers", where);
+  c.heads = field<int64_t>(q, "heads", where);
+  c.kv_heads = field<int64_t>(q, "kv_heads", where);
+  c.width = field<int64_t>(q, "width", where);
+  c.head_dim = field<int64_t>(q, "head_dim", where);
+  c.ffn_width = field<int64_t>(q, "ffn_width", where);
+  c.context = field<int64_t>(q, "context", where);
+  c.position = parse_position(field<std::string>(q, "position", where));
+  c.norm = parse_norm(field<std::string>(q, "norm", where));
+  c.norm_place = parse_norm_place(field<std::string>(q, "norm_place", where));
+  c.activation = parse_feed_forward(field<std::string>(q, "activation", where));
+  c.causal = field<bool>(q, "causal", where);
+  c.bias = field<bool>(q, "bias", where);
+  c.tie_embeddings = field<bool>(q, "tie_embeddings", where);
+  c.norm_epsilon = field<float>(q, "norm_epsilon", where);
+  c.rope_theta = field<float>(q, "rope_theta", where);
+  c.scale_embedding = field<bool>(q, "scale_embedding", where);
+  c.ngram_orders = field<int64_t>(q, "ngram_orders", where);
+  c.ngram_buckets = field<int64_t>(q, "ngram_buckets", where);
+  c.dropout = field<float>(q, "dropout", where);
+  c.attention_dropout = field<float>(q, "attention_dropout", where);
+  c.drop_path = field<float>(q, "drop_path", where);
+  c.label_smoothing = field<float>(q, "label_smoothing", where);
+  c.validate();
+  return c;
+}
+
+}  // namespace quern::model
