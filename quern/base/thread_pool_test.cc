@@ -16,13 +16,14 @@ std::atomic<long> allocations{0};
 }  // namespace
 
 // Counts every allocation of the test program, so that a test can show that there were none.
-void* operator new(size_t size) {
+// Not inlined: GCC would see free() meet the library's operator new.
+[[gnu::noinline]] void* operator new(size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
   throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace quern {
 namespace {
