@@ -1,0 +1,145 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "quern/run/options.h"
+
+namespace quern::run {
+namespace {
+
+using enum OptionType;
+constexpr double kMany = 1e15;
+constexpr std::string_view kTables = "classify regress recommend";
+
+constexpr auto kTable_ = std::to_array<OptionInfo>({
+    {"seed", kInteger, "1", "Fixes every random choice", "", 0, kMany},
+    {"device", kChoice, "auto", "Where to compute", "auto|cpu|cuda"},
+    {"threads", kInteger, "0", "Threads to use; 0: all", "", 0, 1024},
+    {"memory", kBytes, "", "Memory to stay within; empty: what is available", "a size, as 16GB"},
+    {"bit_exact", kBoolean, "false", "Refuse whatever depends on the clock (train.time)"},
+
+    {"data.task", kChoice, "auto", "What to learn", "auto|generate|classify|regress|recommend"},
+    {"data.target", kText, "", "The column to predict", "a column name", 0, 0, kTables},
+    {"data.validation", kText, "0.1", "What is held out to choose the best step",
+     "a fraction below 1, or a file"},
+    {"data.test", kNumber, "0", "Fraction held out and never looked at in training", "", 0, 0.9},
+    {"data.split", kText, "auto", "How rows are divided",
+     "auto, random, contiguous; for tables also stratified, time:COLUMN, group:COLUMN"},
+    {"data.types", kTable, "", "Column types",
+     "column = number, category, text, image, date, id or ignore", 0, 0, kTables},
+    {"data.column", kText, "", "The column or field that holds the text", "a name; empty: text", 0,
+     0, "generate"},
+    {"data.documents", kChoice, "auto", "What one document is in a plain text file",
+     "auto|file|blank_line|line", 0, 0, "generate"},
+
+    {"tokenizer.kind", kText, "bpe", "How text becomes tokens",
+     "bpe, char, byte, or a tokenizer.json"},
+    {"tokenizer.vocabulary", kInteger, "auto", "Tokens to learn (bpe)", "", 257, 1 << 24},
+    {"tokenizer.pattern", kChoice, "chinese", "How text is cut into pieces that merges stay within",
+     "gpt2|llama3|chinese"},
+
+    {"model.preset", kChoice, "auto", "The family of the model", "auto|article|gpt2|llama"},
+    {"model.size", kChoice, "auto", "One dial for width, depth, heads, context, batch and rate",
+     "auto|tiny|small|base|large"},
+    {"model.layers", kInteger, "auto", "Transformer blocks", "", 1, 1024},
+    {"model.heads", kInteger, "auto", "Attention heads", "", 1, 1024},
+    {"model.kv_heads", kInteger, "auto", "Heads of keys and values; divides heads", "", 1, 1024},
+    {"model.width", kInteger, "auto", "Width of the residual stream", "", 1, 1 << 20},
+    {"model.ffn_width", kInteger, "auto", "Inner width of the feed-forward part", "", 1, 1 << 22},
+    {"model.context", kInteger, "auto", "Tokens that the model sees at once", "", 2, 1 << 22},
+    {"model.position", kChoice, "auto", "How positions are told apart",
+     "sinusoidal|learned|rope|alibi|none"},
+    {"model.norm", kChoice, "auto", "Normalisation", "layer|rms"},
+    {"model.norm_place", kChoice, "auto", "Where the normalisation stands", "pre|post|article"},
+    {"model.activation", kChoice, "auto", "Activation of the feed-forward part",
+     "relu|gelu|gelu_tanh|swiglu|geglu|reglu"},
+    {"model.bias", kBoolean, "auto", "Biases in linear layers"},
+    {"model.tie_embeddings", kBoolean, "auto", "The output matrix is the embedding table"},
+    {"model.ngram_orders", kInteger, "auto",
+     "Hashed n-gram embeddings added to the input, of orders 2 to this + 1; 0: none", "", 0, 7},
+    {"model.ngram_buckets", kInteger, "auto", "Rows of the n-gram embedding table", "", 0, 1 << 28},
+
+    {"regularise.dropout", kNumber, "auto", "Dropout rate of the residual stream", "", 0, 0.95},
+    {"regularise.attention_dropout", kNumber, "auto", "Dropout rate of attention weights", "", 0,
+     0.95},
+    {"regularise.drop_path", kNumber, "0", "Rate of leaving out a whole branch", "", 0, 0.95},
+    {"regularise.label_smoothing", kNumber, "0", "Mass moved from the target to all", "", 0, 0.9},
+    {"regularise.weight_decay", kNumber, "auto", "Decoupled decay of matrices and tables", "", 0,
+     100},
+    {"regularise.ema", kNumber, "0", "Decay of averaged weights, used for evaluation; 0: off", "",
+     0, 0.99999},
+    {"regularise.token_dropout", kNumber, "0",
+     "Rate of replacing input tokens by random ones while training", "", 0, 0.9},
+    {"regularise.augment", kChoice, "auto", "Augmentation", "off|light|strong|auto", 0, 0,
+     "classify"},
+    {"regularise.ensemble", kInteger, "1", "Members that share weights", "", 1, 64, kTables},
+
+    {"train.steps", kInteger, "0", "Optimizer steps; 0: decided by epochs, time or patience", "", 0,
+     kMany},
+    {"train.epochs", kNumber, "0", "Passes over the training part; 0: not a limit", "", 0, 1e9},
+    {"train.time", kDuration, "", "Wall time to stay within", "a duration, as 10m"},
+    {"train.batch", kInteger, "0", "Sequences a step; 0: automatic", "", 0, 1 << 20},
+    {"train.accumulate", kInteger, "1", "Parts in which the batch of a step is run", "", 1,
+     1 << 16},
+    {"train.optimizer", kChoice, "auto",
+     "Optimizer; muon takes the matrices and leaves the rest to AdamW", "adamw|muon"},
+    {"train.learning_rate", kNumber, "auto", "Peak rate", "", 0, 100},
+    {"train.min_learning_rate", kNumber, "auto", "Rate at the end of the schedule", "", 0, 100},
+    {"train.schedule", kChoice, "cosine", "How the rate falls after the warm-up",
+     "cosine|linear|constant|wsd"},
+    {"train.warmup_steps", kInteger, "auto", "Steps of linear warm-up", "", 0, kMany},
+    {"train.beta1", kNumber, "0.9", "AdamW's decay of the first moment", "", 0, 0.99999},
+    {"train.beta2", kNumber, "auto", "AdamW's decay of the second moment", "", 0, 0.999999},
+    {"train.clip", kNumber, "1", "Largest gradient norm; 0: none", "", 0, kMany},
+    {"train.evaluate_every", kInteger, "0", "Steps between evaluations; 0: automatic", "", 0,
+     kMany},
+    {"train.patience", kInteger, "0",
+     "Evaluations without improvement before training stops; 0: automatic", "", 0, kMany},
+    {"train.checkpoint_every", kInteger, "0", "Steps between checkpoints; 0: every 30 seconds", "",
+     0, kMany},
+});
+
+constexpr std::string_view kTypeNames[] = {"text",    "choice",   "integer", "number",
+                                           "boolean", "duration", "size",    "table"};
+
+std::string escape_cell(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string accepted_text(const OptionInfo& info) {
+  if (!info.accepted.empty()) return escape_cell(info.accepted);
+  if (info.type == kBoolean) return "true, false";
+  if (info.maximum <= info.minimum) return "";
+  if (info.maximum >= kMany) return fmt::format("{} or more", info.minimum);
+  return fmt::format("{} to {}", info.minimum, info.maximum);
+}
+
+}  // namespace
+
+std::span<const OptionInfo> option_table() { return kTable_; }
+
+const OptionInfo* find_option(std::string_view key) {
+  const auto it = std::find_if(kTable_.begin(), kTable_.end(),
+                               [&](const auto& info) { return info.key == key; });
+  return it == kTable_.end() ? nullptr : &*it;
+}
+
+std::string options_markdown() {
+  std::string out =
+      "| key | type | default | accepted | what it does |\n| --- | --- | --- | --- | --- |\n";
+  for (const OptionInfo& info : kTable_) {
+    out += fmt::format(
+        "| `{}` | {} | `{}` | {} | {}{} |\n", info.key, kTypeNames[static_cast<size_t>(info.type)],
+        info.fallback.empty() ? "\"\"" : info.fallback, accepted_text(info), info.help,
+        info.tasks.empty() ? "" : fmt::format(" (tasks: {})", info.tasks));
+  }
+  return out;
+}
+
+}  // namespace quern::run
