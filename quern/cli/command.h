@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quern/base/progress.h"
+#include "quern/run/options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace quern::cli {
+
+/// The streams of a process, or of a test.
+struct Streams {
+  std::FILE* in = stdin;
+  std::FILE* out = stdout;
+  std::FILE* error = stderr;
+  bool error_is_terminal = false;
+};
+
+/// What every command gets: the common flags, the configuration as far as it was said explicitly
+/// (--config, then --set, then flags), and where notes go.
+struct Invocation {
+  bool json = false;
+  bool quiet = false;
+  Streams streams;
+  run::Options options;
+  Reporter* reporter = nullptr;
+
+  /// Writes to standard output and flushes. Throws IoError when that fails (a full disk, a closed
+  /// pipe).
+  void print(std::string_view text) const;
+
+  /// Values of flags that stand for configuration keys, in the order they were written.
+  struct FlagValue {
+    std::string key, value, flag;
+  };
+  std::vector<FlagValue> flag_values;
+};
+
+/// Runs after parsing; returns the exit code. With --json it prints one JSON object and nothing
+/// else.
+using Action = std::function<int(Invocation&)>;
+
+/// One command, one file. `declare` adds its own options to `app` and returns what it does. `app`
+/// and `invocation` outlive the action.
+struct Command {
+  std::string_view name;
+  std::string_view summary;
+  Action (*declare)(CLI::App& app, Invocation& invocation);
+};
+
+/// All commands, in the order of the help text. A new one is registered in command_table.cc.
+std::span<const Command> commands();
+
+/// Adds a flag that stands for a configuration key, with the help of the options table. A boolean
+/// key becomes a flag without a value.
+void add_option_flag(CLI::App& app, Invocation& invocation, const std::string& flag,
+                     std::string_view key);
+
+/// Reads a file, or standard input where `path` is "-".
+std::string read_input(const Invocation& invocation, const std::string& path);
+/// Writes a file whole, or standard output where `path` is "-".
+void write_output(const Invocation& invocation, const std::string& path, std::string_view text);
+
+/// The whole program but main(): parses, runs, reports errors (one line on standard error; with
+/// --json also an object on standard output), returns the exit code.
+int run_command_line(std::span<const char* const> arguments, const Streams& streams);
+
+}  // namespace quern::cli

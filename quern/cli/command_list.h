@@ -1,0 +1,10 @@
+#pragma once
+
+#include "quern/cli/command.h"
+
+namespace quern::cli {
+
+// One function a command, each in NAME_command.cc; command_table.cc registers them.
+Action declare_options(CLI::App& app, Invocation& invocation);
+
+}  // namespace quern::cli

@@ -1,0 +1,14 @@
+#include "quern/cli/command_list.h"
+
+namespace quern::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"options", "list every configuration key", declare_options},
+};
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+}  // namespace quern::cli
