@@ -22,6 +22,7 @@ enum class ValueKind : uint8_t {
   kComputed,   // by a node; in the activation arena
   kInput,      // written by the caller before each run; in the activation arena, never reused
   kParameter,  // in a ParameterStore
+  kGradient,   // of a parameter, in the same store: what the optimizer's graph reads
   kState,      // in a StateStore: stable address, written in place (KV cache, optimizer moments)
   kConstant,   // filled once when the plan is allocated (rope tables, sinusoids)
 };
@@ -60,6 +61,8 @@ class Graph {
  public:
   Value input(std::string_view name, TensorType type);
   Value parameter(std::string_view name, int32_t index, TensorType type);
+  /// The gradient of one parameter, or with index -1 the whole gradient arena (arena_floats()).
+  Value gradient(std::string_view name, int32_t index, TensorType type);
   Value state(std::string_view name, TensorType type);
   Value constant(std::string_view name, TensorType type, std::function<void(TensorView)> fill);
 
