@@ -65,7 +65,10 @@ class StateStore {
   /// The tensor of that name, made (zeroed) when new; throws ShapeError when known with another
   /// type.
   TensorView get(std::string_view name, const TensorType& type);
-  void clear();  // zero all
+  /// Names memory that lives elsewhere (the ranges of a ParameterStore that an optimizer's graph
+  /// steps over); it must outlive this store. get() then gives that view; clear() leaves it alone.
+  void bind(std::string_view name, TensorView view);
+  void clear();  // zero all that is ours
   size_t allocated_bytes() const;
   struct Entry {
     Buffer buffer;
