@@ -27,3 +27,7 @@ if(QUERN_SANITIZE)
     $<BUILD_INTERFACE:-fsanitize=${QUERN_SANITIZE};-fno-omit-frame-pointer;-fno-sanitize-recover=all>)
   target_link_options(quern_settings INTERFACE $<BUILD_INTERFACE:-fsanitize=${QUERN_SANITIZE}>)
 endif()
+# Coverage in the rooms, not only in the fuzz targets: libFuzzer is blind without it.
+if(QUERN_BUILD_FUZZERS)
+  target_compile_options(quern_settings INTERFACE $<BUILD_INTERFACE:-fsanitize=fuzzer-no-link>)
+endif()
