@@ -43,8 +43,8 @@ struct TokenizerTrainOptions {
   /// A pair seen less often is not merged.
   uint64_t min_count = 2;
   /// Above this many bytes of distinct words the rarest are forgotten, so that memory stays
-  /// bounded.
-  size_t word_memory = size_t{1} << 30;
+  /// bounded (learning merges then takes about ten times as much).
+  size_t word_memory = size_t{128} << 20;
 };
 
 /// Learns a tokenizer from documents given one after another; keeps counts, not texts. The result

@@ -1,0 +1,289 @@
+#include "quern/features/tokenizer_bpe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <functional>
+
+#include "quern/base/error.h"
+#include "quern/features/tokenizer_shape.h"
+#include "quern/features/tokenizer_unicode.h"
+
+namespace quern::features {
+namespace {
+
+/// Up to here scanning for the lowest rank beats keeping a heap.
+constexpr size_t kShort = 40;
+
+const uint8_t* bytes_of(std::string_view text) {
+  return reinterpret_cast<const uint8_t*>(text.data());
+}
+
+}  // namespace
+
+MergeTable::MergeTable(std::span<const formats::Merge> merges) {
+  const size_t size = std::bit_ceil(std::max<size_t>(merges.size() * 2, 16));
+  slots_.resize(size);
+  mask_ = size - 1;
+  shift_ = 64 - std::countr_zero(size);
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const uint64_t key = uint64_t{merges[rank].left} << 32 | merges[rank].right;
+    size_t slot = (key * kMix) >> shift_;
+    while (slots_[slot].key != kFree && slots_[slot].key != key) slot = (slot + 1) & mask_;
+    slots_[slot] = {key, {static_cast<uint32_t>(rank), merges[rank].result}};
+  }
+}
+
+void CharTable::set(char32_t c, uint32_t id) {
+  uint16_t& page = page_[c >> 8];
+  if (page == 0) {
+    page = static_cast<uint16_t>(ids_.size() >> 8);
+    ids_.resize(ids_.size() + 256, kNoToken);
+  }
+  ids_[size_t{page} << 8 | (c & 255)] = id;
+}
+
+BpeModel::BpeModel(const formats::TokenizerFile& file, std::span<const std::string> bytes,
+                   bool byte_level)
+    : table_(file.merges),
+      unknown_(file.unknown.value_or(kNoToken)),
+      byte_level_(byte_level),
+      fuse_unknown_(file.fuse_unknown),
+      ignore_merges_(file.ignore_merges),
+      has_merges_(!file.merges.empty()) {
+  std::vector<bool> special(bytes.size());
+  for (const formats::AddedToken& token : file.added_tokens) special[token.id] = true;
+  byte_ids_.fill(kNoToken);
+  ids_.reserve(bytes.size());
+  // The model's own tokens come before added ones of the same spelling.
+  for (const bool added : {false, true}) {
+    for (uint32_t id = 0; id < bytes.size(); ++id) {
+      if (special[id] == added && !bytes[id].empty()) enter(file, id, bytes[id]);
+    }
+  }
+  if (!byte_level_ || !characters_first(file, bytes)) return;
+  for (uint32_t id = 0; id < bytes.size(); ++id) {
+    const std::string& token = bytes[id];
+    if (token.empty() || special[id] || !is_one_character(token)) continue;
+    std::vector<uint32_t> ids;
+    start_bytes(token, ids);
+    if (merge_short(ids.data(), ids.size()) == 1 && ids[0] == id) {
+      chars_.set(read_utf8(bytes_of(token), bytes_of(token) + token.size()).value, id);
+    }
+  }
+  characters_first_ = true;
+}
+
+void BpeModel::enter(const formats::TokenizerFile& file, uint32_t id, std::string_view token) {
+  // A byte-fallback token stands for its byte, and must not pass for the character.
+  const bool fallback = file.byte_fallback && token.size() == 1 &&
+                        file.vocabulary[id].size() == 6 && file.vocabulary[id].starts_with("<0x");
+  if (fallback || (byte_level_ && token.size() == 1)) {
+    uint32_t& slot = byte_ids_[static_cast<uint8_t>(token[0])];
+    if (slot == kNoToken) slot = id;
+  }
+  if (fallback) return;
+  ids_.emplace(token, id);
+  if (byte_level_ || !is_one_character(token)) return;
+  const char32_t c = read_utf8(bytes_of(token), bytes_of(token) + token.size()).value;
+  if (chars_[c] == kNoToken) chars_.set(c, id);
+}
+
+/// Whether merging the bytes of each character by themselves first, and the characters then, gives
+/// the same ids as merging everything at once. It does when no token holds half of one character
+/// and something of another, and when a character is complete before it is part of any merge: then
+/// merges inside characters and merges of characters do not meet (induction over ranks).
+bool BpeModel::characters_first(const formats::TokenizerFile& file,
+                                std::span<const std::string> bytes) const {
+  for (const uint32_t id : byte_ids_) {
+    if (id == kNoToken) return false;
+  }
+  std::vector<TokenShape> shapes;
+  shapes.reserve(bytes.size());
+  for (const std::string& token : bytes) shapes.push_back(shape_of(token));
+  // The last rank that makes a token, for those within one character.
+  std::vector<int64_t> made(bytes.size(), -1);
+  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
+    made[file.merges[rank].result] = static_cast<int64_t>(rank);
+  }
+  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
+    const formats::Merge& merge = file.merges[rank];
+    if (bytes[merge.result] != bytes[merge.left] + bytes[merge.right]) return false;
+    const bool inside = merges_within_character(shapes[merge.left], shapes[merge.right]);
+    const bool whole = merges_whole_characters(shapes[merge.left], shapes[merge.right]);
+    if (!whole && !inside) return false;
+    for (const uint32_t part : {merge.left, merge.right}) {
+      const bool single = inside || is_one_character(bytes[part]);
+      if (single && made[part] >= static_cast<int64_t>(rank)) return false;
+    }
+  }
+  return true;
+}
+
+uint32_t BpeModel::find(std::string_view token) const {
+  const auto it = ids_.find(token);
+  return it == ids_.end() ? kNoToken : it->second;
+}
+
+void BpeModel::start_bytes(std::string_view piece, std::vector<uint32_t>& ids) const {
+  for (const char c : piece) {
+    const uint32_t id = byte_ids_[static_cast<uint8_t>(c)];
+    if (id == kNoToken) {
+      start_unknown({&c, 1}, ids);
+    } else {
+      ids.push_back(id);
+    }
+  }
+}
+
+/// Bytes where all of them have a token, else the unknown token.
+void BpeModel::start_unknown(std::string_view character, std::vector<uint32_t>& ids) const {
+  const uint8_t* p = bytes_of(character);
+  const auto has = [&](uint8_t b) { return byte_ids_[b] != kNoToken; };
+  if (std::all_of(p, p + character.size(), has)) {
+    for (size_t i = 0; i < character.size(); ++i) ids.push_back(byte_ids_[p[i]]);
+  } else if (unknown_ != kNoToken) {
+    if (!fuse_unknown_ || ids.empty() || ids.back() != unknown_) ids.push_back(unknown_);
+  } else {
+    std::string shown;
+    for (const char c : character) shown += fmt::format("{:02x} ", static_cast<uint8_t>(c));
+    shown.pop_back();
+    const bool readable = is_one_character(character) && static_cast<uint8_t>(character[0]) >= 32;
+    throw Error("unknown_character",
+                fmt::format("the tokenizer has no token for {}(bytes {})",
+                            readable ? fmt::format("\"{}\" ", character) : "", shown),
+                "train the tokenizer on text that has it, or with byte fallback (the default)");
+  }
+}
+
+/// The symbols to merge from. False: bytes_first text that must go byte by byte.
+bool BpeModel::start(std::string_view piece, std::vector<uint32_t>& ids) const {
+  const uint8_t* p = bytes_of(piece);
+  const uint8_t* end = p + piece.size();
+  while (p < end) {
+    if (*p < 0x80 && byte_level_) {
+      ids.push_back(byte_ids_[*p++]);
+      continue;
+    }
+    const Utf8Char c = read_utf8(p, end);
+    const std::string_view character(reinterpret_cast<const char*>(p), c.length);
+    p += c.length;
+    if (c.value == Utf8Char::kMalformed) {
+      if (byte_level_) return false;
+      for (const char& byte : character) start_unknown({&byte, 1}, ids);
+      continue;
+    }
+    const uint32_t id = chars_[c.value];
+    if (id != kNoToken) {
+      ids.push_back(id);
+    } else if (!byte_level_) {
+      start_unknown(character, ids);
+    } else {
+      const size_t first = ids.size();
+      start_bytes(character, ids);
+      ids.resize(first + merge_short(ids.data() + first, ids.size() - first));
+    }
+  }
+  return true;
+}
+
+void BpeModel::encode(std::string_view piece, MergeScratch& scratch,
+                      std::vector<uint32_t>& ids) const {
+  if (ignore_merges_) {
+    if (const uint32_t id = find(piece); id != kNoToken) {
+      ids.push_back(id);
+      return;
+    }
+  }
+  if (!has_merges_) {
+    byte_level_ ? start_bytes(piece, ids) : void(start(piece, ids));
+    return;
+  }
+  scratch.ids.clear();
+  const bool by_character = characters_first_ || !byte_level_;
+  if (!by_character || !start(piece, scratch.ids)) {
+    scratch.ids.clear();
+    start_bytes(piece, scratch.ids);
+  }
+  if (scratch.ids.size() <= kShort) {
+    scratch.ids.resize(merge_short(scratch.ids.data(), scratch.ids.size()));
+  } else {
+    merge_long(scratch);
+  }
+  ids.insert(ids.end(), scratch.ids.begin(), scratch.ids.end());
+}
+
+/// Merges in place, count <= kShort; returns how many ids are left.
+size_t BpeModel::merge_short(uint32_t* ids, size_t count) const {
+  if (count < 2) return count;
+  uint32_t rank[kShort], result[kShort];
+  size_t pairs = count - 1;
+  const auto look = [&](size_t i) {
+    const MergeTable::Found found = table_.find(ids[i], ids[i + 1]);
+    rank[i] = found.rank;
+    result[i] = found.result;
+  };
+  for (size_t i = 0; i < pairs; ++i) look(i);
+  while (pairs > 0) {
+    size_t best = 0;
+    for (size_t i = 1; i < pairs; ++i) best = rank[i] < rank[best] ? i : best;
+    if (rank[best] == kNoToken) break;
+    ids[best] = result[best];
+    for (size_t i = best + 1; i < pairs; ++i) {
+      ids[i] = ids[i + 1];
+      rank[i - 1] = rank[i];
+      result[i - 1] = result[i];
+    }
+    --pairs;
+    if (best < pairs) look(best);
+    if (best > 0) look(best - 1);
+  }
+  return pairs + 1;
+}
+
+/// The same with a linked list and a heap of (rank, position): n log n whatever the piece.
+void BpeModel::merge_long(MergeScratch& scratch) const {
+  auto& symbols = scratch.symbols;
+  auto& heap = scratch.heap;
+  const auto count = static_cast<uint32_t>(scratch.ids.size());
+  symbols.resize(count);
+  heap.clear();
+  const auto look = [&](uint32_t i) {
+    MergeScratch::Symbol& s = symbols[i];
+    const MergeTable::Found found =
+        s.next < count ? table_.find(s.id, symbols[s.next].id) : MergeTable::Found{kNoToken, 0};
+    s.rank = found.rank;
+    s.result = found.result;
+    return found.rank != kNoToken;
+  };
+  for (uint32_t i = 0; i < count; ++i) symbols[i] = {scratch.ids[i], i - 1, i + 1, kNoToken, 0};
+  for (uint32_t i = 0; i < count; ++i) {
+    if (look(i)) heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
+  }
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  const auto push = [&](uint32_t i) {
+    if (!look(i)) return;
+    heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
+    std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  };
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const uint64_t top = heap.back();
+    heap.pop_back();
+    const auto i = static_cast<uint32_t>(top);
+    MergeScratch::Symbol& s = symbols[i];
+    if (s.rank != top >> 32) continue;  // the pair has changed since, or the symbol is gone
+    MergeScratch::Symbol& gone = symbols[s.next];
+    s.id = s.result;
+    s.next = gone.next;
+    gone.rank = kNoToken;
+    if (s.next < count) symbols[s.next].previous = i;
+    push(i);
+    if (i > 0) push(s.previous);
+  }
+  scratch.ids.clear();
+  for (uint32_t i = 0; i < count; i = symbols[i].next) scratch.ids.push_back(symbols[i].id);
+}
+
+}  // namespace quern::features
