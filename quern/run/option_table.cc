@@ -31,7 +31,7 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"data.column", kText, "", "The column or field that holds the text", "a name; empty: text", 0,
      0, "generate"},
     {"data.documents", kChoice, "auto", "What one document is in a plain text file",
-     "auto|file|blank_line|line", 0, 0, "generate"},
+     "auto|file|blank_line|percent|line", 0, 0, "generate"},
 
     {"tokenizer.kind", kText, "bpe", "How text becomes tokens",
      "bpe, char, byte, or a tokenizer.json"},

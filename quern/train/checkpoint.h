@@ -1,0 +1,58 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quern/base/file.h"
+#include "quern/tensor/tensor.h"
+
+namespace quern::train {
+
+/// Where training stands, besides tensors.
+struct Progress {
+  int64_t step = 0;         // optimizer steps done
+  int64_t total_steps = 0;  // what the schedule runs towards
+  double seconds = 0;       // spent so far
+  int64_t evaluations = 0;
+  int64_t best_step = 0;
+  double best_loss = 0;     // validation
+  int64_t since_best = 0;   // evaluations without improvement
+  double train_loss = 0;    // running mean, nats a token
+  uint64_t tokens = 0;      // targets seen
+  std::string fingerprint;  // of data, tokenizer, model and options: what must not change
+};
+
+/// A named run of floats in memory: the parameters, the optimizer's moments, the best weights.
+struct NamedTensor {
+  std::string name;
+  Shape shape;
+  std::span<float> values;
+};
+
+/// Writes folder/step-N.safetensors atomically, with a checksum over names, shapes and bytes, then
+/// removes all but the last `keep`. A failure (a full disk) throws IoError and leaves the older
+/// ones as they were.
+fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
+                         std::span<const NamedTensor> tensors, size_t keep = 2);
+
+/// The newest checkpoint of the folder that is whole, or nothing. Damaged ones are passed over and
+/// named in `damaged`.
+struct FoundCheckpoint {
+  fs::path path;
+  Progress progress;
+};
+std::optional<FoundCheckpoint> find_checkpoint(const fs::path& folder,
+                                               std::vector<std::string>* damaged = nullptr);
+
+/// Reads the progress and fills `tensors`, which must be all that the file holds. Throws
+/// FormatError for a damaged file (checksum), a tensor that is missing, more, or of another shape,
+/// naming it with both shapes, and Error("newer_version").
+Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tensors);
+
+/// Reads and verifies a whole file without taking its tensors.
+Progress verify_checkpoint(const fs::path& path);
+
+}  // namespace quern::train

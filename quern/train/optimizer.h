@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "quern/base/thread_pool.h"
+#include "quern/graph/plan.h"
+#include "quern/graph/store.h"
+
+namespace quern::train {
+
+struct OptimizerOptions {
+  bool muon = false;  // for matrices of layers; AdamW takes the rest
+  float beta1 = 0.9F, beta2 = 0.95F, epsilon = 1e-8F;
+  float weight_decay = 0.1F;  // matrices and embedding tables; never biases and norms
+  float muon_momentum = 0.95F;
+  float clip = 1;  // largest norm of the whole gradient; 0: none
+  float ema = 0;   // decay of the averaged weights; 0: none
+};
+
+/// One optimizer step, as a graph of its own: the norm of the whole gradient, AdamW (Loshchilov &
+/// Hutter 2019) a group of parameters at a time, or Muon a matrix at a time, then the average.
+/// Reads the gradients of the store and updates its values in place.
+class Optimizer {
+ public:
+  /// `parameters` must hold its gradients, and outlive the optimizer.
+  Optimizer(const OptimizerOptions& options, graph::ParameterStore& parameters, ThreadPool& pool);
+  ~Optimizer();
+
+  /// `step` counts from 0; the bias corrections are 1 - βᵗ with t = step + 1.
+  void step(int64_t step, double learning_rate);
+  /// Euclidean norm of the gradient before clipping, of the last step.
+  float gradient_norm() const;
+
+  bool averages() const { return options_.ema > 0; }
+  /// Exchanges the values with their average: evaluate, then exchange again.
+  void swap_average();
+  /// Starts the average at the present values.
+  void reset_average();
+
+  /// What a checkpoint holds: moments and average, by name, in a fixed order.
+  struct State {
+    std::string name;
+    std::span<float> values;
+  };
+  std::vector<State> states() const;
+
+  size_t allocated_bytes() const;
+  /// What a step needs beyond parameters and gradients, without making it.
+  static size_t planned_bytes(const OptimizerOptions& options,
+                              const graph::ParameterStore& parameters);
+
+ private:
+  OptimizerOptions options_;
+  graph::ParameterStore& parameters_;
+  graph::StateStore states_;
+  std::unique_ptr<graph::Executor> executor_;
+};
+
+}  // namespace quern::train
