@@ -3,11 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
+#include "quern/formats/json.h"
 #include "quern/model/model_config.h"
 
 namespace quern::model {
 namespace {
 
+using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr int kFormat = 1;
@@ -28,7 +30,7 @@ bool is_hugging_face_llama(const ModelConfig& c) {
 }
 
 template <typename T>
-T field(const ordered_json& object, const char* key, std::string_view where) {
+T field(const json& object, const char* key, std::string_view where) {
   const auto found = object.find(key);
   if (found == object.end()) {
     throw FormatError(fmt::format("{}: \"quern\" lacks \"{}\"", where, key),
@@ -120,20 +122,14 @@ std::string to_json(const ModelConfig& c) {
 }
 
 ModelConfig config_from_json(std::string_view text, std::string_view where) {
-  ordered_json json;
-  try {
-    json = ordered_json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    throw FormatError(fmt::format("{}: not JSON: {}", where, error.what()),
-                      "restore it from a copy of the run folder");
-  }
-  const auto ours = json.is_object() ? json.find("quern") : json.end();
-  if (ours == json.end() || !ours->is_object()) {
+  const json whole = formats::parse_json(text, where);
+  const auto ours = whole.is_object() ? whole.find("quern") : whole.end();
+  if (ours == whole.end() || !ours->is_object()) {
     throw FormatError(
         fmt::format("{}: no \"quern\" section, so this is no run folder of Quern's", where),
         "give the folder that quern train wrote");
   }
-  const ordered_json& q = *ours;
+  const json& q = *ours;
   if (const auto format = field<int64_t>(q, "format", where); format > kFormat) {
     throw Error(
         "newer_version",
