@@ -38,6 +38,18 @@ class Install(house.TestCase):
         # CRC-32C of "123456789" is the check value of its catalogue entry.
         self.assertRegex(run(build / "consumer"), r"^16000000000 e3069283 \w+\n$")
 
+    def test_manual_page_and_completion(self):
+        script = self.prefix / "share/bash-completion/completions/quern"
+        complete = f'source {script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _quern; ' \
+                   'echo "${COMPREPLY[@]}"'
+        env = {**os.environ, "PATH": f"{self.prefix}/bin:{os.environ['PATH']}"}
+
+        def completed(*words):
+            return run("bash", "-c", complete, "bash", "quern", *words, env=env).split()
+
+        self.assertEqual(completed("opt"), ["options"])
+        self.assertEqual(completed("options", "--mark"), ["--markdown"])
+
     @unittest.skipUnless(house.OPTIMISED, "the limit is for the release build")
     def test_stripped_size(self):
         binary = self.folder / "quern"

@@ -2,7 +2,7 @@
 # they are those of the version installed.
 
 _quern_commands() {
-  quern --help 2>/dev/null | sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\).*/\1/p'
+  quern --help 2>/dev/null | sed -nE '/^([Ss]ubc|c)ommands:/,$s/^  ([a-z][a-z-]*) .*/\1/p'
 }
 
 _quern() {
@@ -20,7 +20,7 @@ _quern() {
     mapfile -t COMPREPLY < <(compgen -W "$(_quern_commands)" -- "$current")
   elif ((COMP_CWORD == 2)) && [[ ${COMP_WORDS[1]} == tokenizer || ${COMP_WORDS[1]} == bench ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$(quern "${COMP_WORDS[1]}" --help 2>/dev/null |
-      sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\).*/\1/p')" -- "$current")
+      sed -nE '/^([Ss]ubc|c)ommands:/,$s/^  ([a-z][a-z-]*) .*/\1/p')" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
     compopt -o filenames

@@ -10,12 +10,12 @@ function __quern_command
         set -a command $word
         contains -- $word tokenizer bench; or break
     end
-    printf '%s\n' $command
+    string join -- \n $command
 end
 
 function __quern_subcommands
     quern (__quern_command) --help 2>/dev/null |
-        sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\) *\(.*\)/\1\t\2/p'
+        sed -nE '/^([Ss]ubc|c)ommands:/,$s/^  ([a-z][a-z-]*) +(.*)/\1\t\2/p'
 end
 
 function __quern_options

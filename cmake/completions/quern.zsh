@@ -12,7 +12,7 @@ _quern() {
   elif (( CURRENT == 2 )) || [[ $CURRENT == 3 && $words[2] == (tokenizer|bench) ]]; then
     (( CURRENT == 2 )) && command=() || command=($words[2])
     found=(${(f)"$(quern $command --help 2>/dev/null |
-      sed -n '/^Subcommands:/,$s/^  \([a-z][a-z-]*\) *\(.*\)/\1:\2/p')"})
+      sed -nE '/^([Ss]ubc|c)ommands:/,$s/^  ([a-z][a-z-]*) +(.*)/\1:\2/p')"})
     _describe command found
   else
     _files

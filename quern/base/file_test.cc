@@ -1,5 +1,6 @@
 #include "quern/base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -74,10 +75,22 @@ TEST_F(FileTest, FollowsALink) {
   EXPECT_EQ(read_file(folder_ / "real"), "new");
 }
 
-TEST_F(FileTest, ADeviceIsWrittenInPlace) {
-  EXPECT_EQ(code_of([] { write_file("/dev/full", "text"); }), "disk_full");
-  write_file("/dev/null", "text");
-  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+TEST_F(FileTest, APipeOrADeviceIsWrittenInPlace) {
+  const fs::path pipe = folder_ / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  write_file(pipe, "text");
+  char got[8] = {};
+  EXPECT_EQ(read(reader, got, sizeof(got)), 4);
+  EXPECT_STREQ(got, "text");
+  close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(files(), 1u);
+  if (fs::is_character_file("/dev/full")) {
+    EXPECT_EQ(code_of([] { write_file("/dev/full", "text"); }), "disk_full");
+    EXPECT_TRUE(fs::is_character_file("/dev/full"));
+  }
 }
 
 TEST_F(FileTest, AFailedWriteLeavesNothingBehind) {
@@ -108,7 +121,7 @@ TEST_F(FileTest, ErrorsNameTheKind) {
   EXPECT_EQ(code_of([&] { read_file(folder_); }), "is_a_folder");
   EXPECT_EQ(code_of([&] { MappedFile{folder_}; }), "is_a_folder");
   EXPECT_EQ(code_of([&] { write_file(folder_, ""); }), "is_a_folder");
-  EXPECT_EQ(code_of([&] { MappedFile("/dev/null"); }), "io");
+  EXPECT_EQ(code_of([&] { MappedFile("/dev/zero"); }), "io");
   if (geteuid() != 0) {
     chmod(folder_.c_str(), 0555);
     EXPECT_EQ(code_of([&] { write_file(folder_ / "f", ""); }), "no_permission");

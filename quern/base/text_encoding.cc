@@ -121,11 +121,13 @@ bool looks_like_gb18030(std::string_view prefix) {
 std::string gb18030_to_utf8(std::string_view bytes, std::string_view where) {
   struct Converter {
     iconv_t handle = iconv_open("UTF-8", "GB18030");
+    // POSIX's way to say that there is none. NOLINTNEXTLINE(performance-no-int-to-ptr)
+    bool ok() const { return handle != reinterpret_cast<iconv_t>(-1); }
     ~Converter() {
-      if (handle != reinterpret_cast<iconv_t>(-1)) iconv_close(handle);
+      if (ok()) iconv_close(handle);
     }
   } converter;
-  if (converter.handle == reinterpret_cast<iconv_t>(-1)) {
+  if (!converter.ok()) {
     throw IoError(std::string(where) + ": this system cannot convert GB18030",
                   "install the C library's conversion modules, or convert the file to UTF-8");
   }

@@ -59,6 +59,9 @@ struct TapPoint {
 /// added.
 class Graph {
  public:
+  /// Throws Error on a second input of that name. A parameter, state or constant asked for again is
+  /// the same value (tied weights, shared tables); ShapeError when it is asked for with another
+  /// type.
   Value input(std::string_view name, TensorType type);
   Value parameter(std::string_view name, int32_t index, TensorType type);
   /// The gradient of one parameter, or with index -1 the whole gradient arena (arena_floats()).
@@ -91,6 +94,9 @@ class Graph {
   double flops() const;
 
  private:
+  Value add_value(ValueInfo info);
+  Value find(ValueKind kind, std::string_view name, const TensorType& type) const;
+
   std::vector<ValueInfo> values_;
   std::vector<Node> nodes_;
   std::vector<TapPoint> taps_;
@@ -129,5 +135,13 @@ Value slice(Graph& graph, Value x, int64_t axis, int64_t begin, int64_t end);
 Value concat(Graph& graph, Value a, Value b, int64_t axis);
 Value gather_rows(Graph& graph, Value x, Value rows);
 Value reduce(Graph& graph, Value x, Value lengths, bool mean);
+Value cast(Graph& graph, Value x, DType dtype);
+Value gradient_norm(Graph& graph, Value gradients);
+/// The optimizer's steps write parameter and moments in place; `norm` may be absent.
+void adamw(Graph& graph, Value parameter, Value gradient, Value m, Value v, Value hyper, Value norm,
+           OptimizerAttrs attrs);
+void muon(Graph& graph, Value parameter, Value gradient, Value momentum, Value hyper, Value norm,
+          OptimizerAttrs attrs);
+void ema(Graph& graph, Value parameter, Value shadow, Value hyper);
 
 }  // namespace quern::graph

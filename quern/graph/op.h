@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,10 +23,10 @@ enum class OpCode : uint8_t {
   kLinear,  // x (…,K), weight (N,K), [bias (N)], [residual (…,N)] -> y (…,N), pre_activation (…,N)
   kNorm,  // x (…,C), [residual (…,C)], [weight (C)], [bias (C)] -> y (…,C), sum (…,C), statistics
           // (rows,2)
-  kRope,       // qkv (B,T,(H+2K)D), table (S,D), [offsets (B) i32] -> qkv
-  kAttention,  // qkv (B,T,(H+2K)D), [k_cache (B,K,S,D)], [v_cache], [lengths (B) i32], [segments
-               // (B,T) i32], [alibi slopes (H)], [random (4) u32] -> out (B,T,HD), log_sum_exp
-               // (B,H,T)
+  kRope,        // qkv (B,T,(H+2K)D), table (S,D), [offsets (B) i32] -> qkv
+  kAttention,   // qkv (B,T,(H+2K)D), [k_cache (B,K,S,D)], [v_cache], [lengths (B) i32], [segments
+                // (B,T) i32], [alibi slopes (H)], [random (4) u32] -> out (B,T,HD), log_sum_exp
+                // (B,H,T)
   kCacheWrite,  // qkv (B,T,(H+2K)D), k_cache (B,K,S,D), v_cache, offsets (B) i32 -> nothing;
                 // stateful
   kActivation,  // x -> y
@@ -98,7 +99,8 @@ struct CastAttrs {
 struct OptimizerAttrs {  // kAdamW, kMuon, kEma: factors on the hyper-parameters of this group
   float learning_rate_scale = 1;
   float weight_decay = 0;
-  bool nesterov = true;
+  float momentum = 0.95F;  // kMuon
+  bool nesterov = true;    // kMuon
 };
 using Attrs = std::variant<std::monostate, EmbeddingAttrs, LinearAttrs, NormAttrs, HeadsAttrs,
                            AttentionAttrs, ActivationAttrs, ScaleAttrs, DropoutAttrs,
@@ -118,6 +120,11 @@ enum Hyper : size_t {
 };
 
 /// One run of one kernel, over raw buffers laid out by the planner.
+///
+/// Outputs nobody reads have null data and are not computed. In backward only what `saved` names is
+/// there: the data of every other input and output is null, its type is not. A backward kernel may
+/// overwrite output_grads (each dies in its step) and handles input_grads in the order of the
+/// inputs, because two inputs may be the same value.
 struct KernelCall {
   const Attrs* attrs = nullptr;
   std::span<const TensorView> inputs;
@@ -136,31 +143,49 @@ struct Saved {
   uint32_t inputs = 0, outputs = 0;
 };
 
+/// The gradient of `input` may take the buffer of the gradient of `output`, because backward writes
+/// it element by element or passes it through; -1: none.
+struct GradientAlias {
+  int input = -1, output = 0;
+};
+
 using Types = std::vector<TensorType>;
+inline constexpr size_t kMaxInputs = 7;
+inline constexpr size_t kMaxOutputs = 3;
 
 struct OpEntry {
-  OpCode code;
+  OpCode code = OpCode::kCount;
   std::string_view name;
-  OpKind kind;
-  uint32_t required_inputs;  // bit mask
-  size_t max_inputs;
+  OpKind kind = OpKind::kDifferentiable;
+  std::array<std::string_view, kMaxInputs> input_names{};
+  uint32_t required_inputs = 0;  // bit mask
+  size_t max_inputs = 0;
   /// Output types from input types (an absent input has rank 0 and dtype kBool). Throws ShapeError.
-  Types (*infer)(const Attrs&, std::span<const TensorType>);
-  Saved (*saved)(const Attrs&, uint32_t inputs_present);
+  Types (*infer)(const Attrs&, std::span<const TensorType>) = nullptr;
+  Saved (*saved)(const Attrs&, uint32_t inputs_present) = nullptr;
   /// Bytes needed while forward or backward runs.
-  size_t (*forward_scratch)(const Attrs&, std::span<const TensorType> inputs);
-  size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs);
-  void (*forward)(const KernelCall&);
-  void (*backward)(const KernelCall&);  // null: not differentiable
+  size_t (*forward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  void (*forward)(const KernelCall&) = nullptr;
+  void (*backward)(const KernelCall&) = nullptr;  // null: not differentiable
   /// The specification: plain loops in float64, forward and backward.
-  void (*reference_forward)(const KernelCall&);
-  void (*reference_backward)(const KernelCall&);
-  /// Floating-point operations of one forward run; matrix products only.
-  double (*flops)(const Attrs&, std::span<const TensorType> inputs);
+  void (*reference_forward)(const KernelCall&) = nullptr;
+  void (*reference_backward)(const KernelCall&) = nullptr;
+  /// Floating-point operations of one forward run; matrix products only. Null: none.
+  double (*flops)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  /// Inputs that backward gives a gradient, and outputs it takes one from; masks. A plan refuses a
+  /// gradient that would have to pass elsewhere.
+  uint32_t (*differentiable_inputs)(const Attrs&, uint32_t inputs_present) = nullptr;
+  uint32_t differentiable_outputs = 1;
+  /// Inputs whose gradient backward can only overwrite; the plan then adds it in a pass of its own.
+  uint32_t overwrites_gradient = 0;
+  /// Outputs computed even when nobody reads them; null: output 0.
+  uint32_t (*required_outputs)(const Attrs&, uint32_t inputs_present) = nullptr;
   /// Output 0 may take the buffer of this input when the input dies here; -1: never.
   int in_place_input = -1;
   /// The gradient of this input may take the buffer of the input itself (logits); -1: never.
   int in_place_gradient = -1;
+  GradientAlias (*gradient_alias)(const Attrs&, uint32_t inputs_present) = nullptr;
 };
 
 const OpEntry& op_entry(OpCode code);

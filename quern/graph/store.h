@@ -71,7 +71,7 @@ class StateStore {
   void clear();  // zero all that is ours
   size_t allocated_bytes() const;
   struct Entry {
-    Buffer buffer;
+    Buffer buffer;  // empty where the tensor lives elsewhere
     TensorView view;
   };
   const std::map<std::string, Entry, std::less<>>& entries() const { return states_; }

@@ -14,7 +14,7 @@ import sys
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
 ROOM_LIST = re.compile(r"foreach\(room\s+([a-z\s]+)\)")
 ROOM_DEPS = re.compile(r"quern_room\(\s*(\w+)(?:\s+DEPS\s+([a-z\s]+?))?\s*(?:LIBS[^)]*)?\)")
-HEAVY = re.compile(r"^(nlohmann/|simdjson|toml\+\+/|CLI/|hwy/|oneapi/dnnl|google/protobuf)")
+HEAVY = re.compile(r"^(nlohmann/(?!json_fwd)|simdjson|toml\+\+/|CLI/|hwy/|oneapi/dnnl|google/protobuf)")
 PRINTS = re.compile(
     r"\bstd::(cout|cerr|puts|printf|exit|quick_exit)\b|\bfmt::print\b"
     r"|(?<![\w:.>])(printf|puts|exit|_exit)\s*\(|\bfprintf\s*\(\s*std(out|err)"

@@ -23,7 +23,8 @@ struct Gemm {
   bool accumulate = false;  // add to C (beta = 1)
 
   // Epilogue, in this order, each optional: + bias (n); store to pre_activation (m,n; ld ldc);
-  // activation; + residual (m,n; ld ldc). `residual` may be `c`.
+  // activation; + residual (m,n; ld ldc). `residual` may be `c` where there is neither
+  // activation nor accumulation.
   const float* bias = nullptr;
   float* pre_activation = nullptr;
   Activation activation = Activation::kNone;

@@ -1,0 +1,116 @@
+#include <cstring>
+
+#include "quern/graph/ops/ops.h"
+#include "quern/kernels/cpu/loss.h"
+#include "quern/kernels/cpu/movement.h"
+
+// kCrossEntropy: weight · Σ over counted rows of the smoothed loss; the gradient of the logits
+// takes their own place. kSoftmax: the probabilities of each row.
+namespace quern::graph::ops {
+namespace {
+
+namespace cpu = kernels::cpu;
+enum Input : size_t { kLogits, kTargets, kWeight };
+enum Output : size_t { kLoss, kNll, kLogSumExp };
+
+Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const auto& loss = attributes<CrossEntropyAttrs>(OpCode::kCrossEntropy, attrs);
+  const Check check(OpCode::kCrossEntropy, inputs);
+  check.floats({kLogits, kWeight});
+  check.dtype(kTargets, DType::kI32);
+  check.rank_at_least(kLogits, 1);
+  const Shape& logits = check.shape(kLogits);
+  const Shape rows(logits.extents().first(logits.rank() - 1));
+  check.shape_is(kTargets, rows, "one target a row of logits");
+  check.shape_is(kWeight, Shape{1}, "one factor: 1 / valid targets of the whole step");
+  check.require(loss.label_smoothing >= 0 && loss.label_smoothing < 1,
+                "label_smoothing must be in [0, 1)", "0.1 is usual");
+  return {f32({1}), f32(rows), f32(rows)};
+}
+
+Saved saved(const Attrs&, uint32_t) { return {.inputs = 0b111, .outputs = 1U << kLogSumExp}; }
+
+cpu::CrossEntropy arguments(const KernelCall& call) {
+  cpu::CrossEntropy loss;
+  loss.rows = call.inputs[kLogits].shape().rows();
+  loss.classes = call.inputs[kLogits].shape().back();
+  loss.logits = call.inputs[kLogits].f32();
+  loss.targets = call.inputs[kTargets].i32();
+  loss.label_smoothing = attributes<CrossEntropyAttrs>(call).label_smoothing;
+  return loss;
+}
+
+size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return cpu::cross_entropy_forward_scratch(inputs[kLogits].shape.rows());
+}
+
+void forward(const KernelCall& call) {
+  cpu::cross_entropy_forward(*call.context, arguments(call), *call.inputs[kWeight].f32(),
+                             call.outputs[kNll].f32(), call.outputs[kLogSumExp].f32(),
+                             call.outputs[kLoss].f32(), call.scratch);
+}
+
+void backward(const KernelCall& call) {
+  cpu::cross_entropy_backward(*call.context, arguments(call), call.outputs[kLogSumExp].f32(),
+                              *call.inputs[kWeight].f32() * *call.output_grads[kLoss].f32(),
+                              call.input_grads[kLogits].f32(), call.accumulate[kLogits]);
+}
+
+Types infer_softmax(const Attrs&, std::span<const TensorType> inputs) {
+  const Check check(OpCode::kSoftmax, inputs);
+  check.floats({0});
+  check.rank_at_least(0, 1);
+  return {f32(check.shape(0))};
+}
+
+void forward_softmax(const KernelCall& call) {
+  const Shape& x = call.inputs[0].shape();
+  cpu::softmax(*call.context, call.inputs[0].f32(), x.rows(), x.back(), call.outputs[0].f32());
+}
+
+void backward_softmax(const KernelCall& call) {
+  const Shape& x = call.inputs[0].shape();
+  cpu::softmax_backward(*call.context, call.outputs[0].f32(), call.output_grads[0].f32(), x.rows(),
+                        x.back(), call.input_grads[0].f32(), call.accumulate[0]);
+}
+
+}  // namespace
+
+OpEntry cross_entropy_op() {
+  OpEntry entry;
+  entry.code = OpCode::kCrossEntropy;
+  entry.name = "cross_entropy";
+  entry.input_names = {"logits", "targets", "weight"};
+  entry.required_inputs = 0b111;
+  entry.max_inputs = 3;
+  entry.infer = infer;
+  entry.saved = saved;
+  entry.forward_scratch = forward_scratch;
+  entry.backward_scratch = no_scratch;
+  entry.forward = forward;
+  entry.backward = backward;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kLogits; };
+  entry.in_place_gradient = kLogits;
+  return entry;
+}
+
+OpEntry softmax_op() {
+  OpEntry entry;
+  entry.code = OpCode::kSoftmax;
+  entry.name = "softmax";
+  entry.input_names = {"x"};
+  entry.required_inputs = 1;
+  entry.max_inputs = 1;
+  entry.infer = infer_softmax;
+  entry.saved = [](const Attrs&, uint32_t) { return Saved{.outputs = 1}; };
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = no_scratch;
+  entry.forward = forward_softmax;
+  entry.backward = backward_softmax;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
+  entry.in_place_input = 0;
+  entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
+  return entry;
+}
+
+}  // namespace quern::graph::ops

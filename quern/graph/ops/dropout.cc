@@ -1,0 +1,80 @@
+#include "quern/graph/ops/ops.h"
+#include "quern/kernels/cpu/elementwise.h"
+
+// y = residual + dropout(x): drawn again in backward, so no mask is stored.
+namespace quern::graph::ops {
+namespace {
+
+namespace cpu = kernels::cpu;
+enum Input : size_t { kX, kRandom, kResidual };
+
+Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const auto& dropout = attributes<DropoutAttrs>(OpCode::kDropout, attrs);
+  const Check check(OpCode::kDropout, inputs);
+  check.floats({kX, kResidual});
+  check.rank_at_least(kX, 1);
+  check.dtype(kRandom, DType::kU32);
+  check.shape_is(kRandom, Shape{4}, "seed low, seed high, step, first sample");
+  check.shape_is(kResidual, check.shape(kX), "the shape of x");
+  check.require(dropout.rate >= 0 && dropout.rate < 1, "rate must be in [0, 1)",
+                "0 keeps everything; 1 would keep nothing");
+  return {f32(check.shape(kX))};
+}
+
+Saved saved(const Attrs&, uint32_t) { return {.inputs = 1U << kRandom}; }
+
+cpu::Dropout arguments(const KernelCall& call) {
+  const auto& attrs = attributes<DropoutAttrs>(call);
+  const Shape& x = call.inputs[kX].shape();
+  cpu::Dropout dropout;
+  dropout.rate = attrs.rate;
+  dropout.per_sample = attrs.per_sample;
+  dropout.samples = x[0];
+  dropout.sample_size = x[0] == 0 ? 0 : x.elements() / x[0];
+  dropout.random = call.inputs[kRandom].u32();
+  dropout.stream = attrs.stream;
+  dropout.layer = attrs.layer;
+  return dropout;
+}
+
+void forward(const KernelCall& call) {
+  cpu::dropout(*call.context, arguments(call), call.inputs[kX].f32(),
+               f32_or_null(call.inputs, kResidual), call.outputs[0].f32(), false);
+}
+
+void backward(const KernelCall& call) {
+  const float* grad = call.output_grads[0].f32();
+  if (wants(call, kX)) {
+    cpu::dropout(*call.context, arguments(call), grad, nullptr, call.input_grads[kX].f32(),
+                 call.accumulate[kX]);
+  }
+  if (wants(call, kResidual) && call.input_grads[kResidual].f32() != grad) {
+    cpu::scale(*call.context, grad, call.inputs[kX].elements(), 1,
+               call.input_grads[kResidual].f32(), call.accumulate[kResidual]);
+  }
+}
+
+}  // namespace
+
+OpEntry dropout_op() {
+  OpEntry entry;
+  entry.code = OpCode::kDropout;
+  entry.name = "dropout";
+  entry.input_names = {"x", "random", "residual"};
+  entry.required_inputs = 1U << kX | 1U << kRandom;
+  entry.max_inputs = 3;
+  entry.infer = infer;
+  entry.saved = saved;
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = no_scratch;
+  entry.forward = forward;
+  entry.backward = backward;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kResidual; };
+  entry.in_place_input = kX;
+  entry.gradient_alias = [](const Attrs&, uint32_t present) {
+    return GradientAlias{static_cast<int>((present >> kResidual & 1U) != 0 ? kResidual : kX), 0};
+  };
+  return entry;
+}
+
+}  // namespace quern::graph::ops

@@ -1,0 +1,187 @@
+#include "quern/kernels/cpu/elementwise.h"
+
+#include "quern/graph/ops/ops.h"
+#include "quern/kernels/cpu/gemm.h"
+#include "quern/kernels/cpu/movement.h"
+
+// kAdd: a + factor · b. kMultiply: a · b. kScale: factor · x. The shape of b is that of a or its
+// trailing extents, and b is repeated over the leading ones.
+namespace quern::graph::ops {
+namespace {
+
+namespace cpu = kernels::cpu;
+enum Input : size_t { kA, kB };
+
+void check_broadcast(const Check& check) {
+  check.floats({kA, kB});
+  const Shape& a = check.shape(kA);
+  const Shape& b = check.shape(kB);
+  bool fits = b.rank() <= a.rank();
+  for (size_t i = 0; fits && i < b.rank(); ++i) fits = b[b.rank() - 1 - i] == a[a.rank() - 1 - i];
+  check.require(fits, "b must have the shape of a, or its trailing extents",
+                "swap a and b, or slice or reduce the larger one");
+}
+
+struct Extents {
+  int64_t count, period;
+  bool broadcast() const { return count != period; }
+};
+Extents extents(const KernelCall& call) {
+  return {call.inputs[kA].elements(), call.inputs[kB].elements()};
+}
+
+/// The gradient of a broadcast b meets in a column sum, then is scaled.
+size_t broadcast_scratch(std::span<const TensorType> inputs) {
+  const int64_t count = inputs[kA].shape.elements();
+  const int64_t period = inputs[kB].shape.elements();
+  if (count == period || period == 0) return 0;
+  return Buffer::align(cpu::column_sum_scratch(count / period, period));
+}
+
+Types infer_add(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<ScaleAttrs>(OpCode::kAdd, attrs);
+  check_broadcast(Check(OpCode::kAdd, inputs));
+  return {inputs[kA]};
+}
+
+void forward_add(const KernelCall& call) {
+  const Extents e = extents(call);
+  cpu::add(*call.context, call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
+           attributes<ScaleAttrs>(call).factor, call.outputs[0].f32());
+}
+
+size_t add_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return broadcast_scratch(inputs) + inputs[kB].bytes();
+}
+
+void backward_add(const KernelCall& call) {
+  const Extents e = extents(call);
+  const float factor = attributes<ScaleAttrs>(call).factor;
+  const float* grad = call.output_grads[0].f32();
+  if (wants(call, kA) && call.input_grads[kA].f32() != grad) {
+    cpu::scale(*call.context, grad, e.count, 1, call.input_grads[kA].f32(), call.accumulate[kA]);
+  }
+  if (!wants(call, kB)) return;
+  float* b_grad = call.input_grads[kB].f32();
+  if (!e.broadcast()) {
+    cpu::scale(*call.context, grad, e.count, factor, b_grad, call.accumulate[kB]);
+  } else if (factor == 1) {
+    cpu::column_sum(*call.context, grad, e.count / e.period, e.period, b_grad, call.accumulate[kB],
+                    call.scratch);
+  } else {
+    const std::array types{call.inputs[kA].type, call.inputs[kB].type};
+    float* sum = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
+    cpu::column_sum(*call.context, grad, e.count / e.period, e.period, sum, false, call.scratch);
+    cpu::scale(*call.context, sum, e.period, factor, b_grad, call.accumulate[kB]);
+  }
+}
+
+Types infer_multiply(const Attrs&, std::span<const TensorType> inputs) {
+  check_broadcast(Check(OpCode::kMultiply, inputs));
+  return {inputs[kA]};
+}
+
+void forward_multiply(const KernelCall& call) {
+  const Extents e = extents(call);
+  cpu::multiply(*call.context, call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
+                call.outputs[0].f32());
+}
+
+size_t multiply_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  const bool broadcast = inputs[kA].shape.elements() != inputs[kB].shape.elements();
+  return broadcast_scratch(inputs) + (broadcast ? inputs[kA].bytes() : 0);
+}
+
+void backward_multiply(const KernelCall& call) {
+  const Extents e = extents(call);
+  const float* grad = call.output_grads[0].f32();
+  if (wants(call, kA)) {
+    cpu::multiply_into(*call.context, grad, call.inputs[kB].f32(), e.count, e.period,
+                       call.input_grads[kA].f32(), call.accumulate[kA]);
+  }
+  if (!wants(call, kB)) return;
+  const float* a = call.inputs[kA].f32();
+  float* b_grad = call.input_grads[kB].f32();
+  if (!e.broadcast()) {
+    cpu::multiply_into(*call.context, grad, a, e.count, e.count, b_grad, call.accumulate[kB]);
+    return;
+  }
+  const std::array types{call.inputs[kA].type, call.inputs[kB].type};
+  float* product = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
+  cpu::multiply(*call.context, grad, a, e.count, e.count, product);
+  cpu::column_sum(*call.context, product, e.count / e.period, e.period, b_grad, call.accumulate[kB],
+                  call.scratch);
+}
+
+Types infer_scale(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<ScaleAttrs>(OpCode::kScale, attrs);
+  Check(OpCode::kScale, inputs).floats({0});
+  return {inputs[0]};
+}
+
+void forward_scale(const KernelCall& call) {
+  cpu::scale(*call.context, call.inputs[0].f32(), call.inputs[0].elements(),
+             attributes<ScaleAttrs>(call).factor, call.outputs[0].f32(), false);
+}
+
+void backward_scale(const KernelCall& call) {
+  cpu::scale(*call.context, call.output_grads[0].f32(), call.inputs[0].elements(),
+             attributes<ScaleAttrs>(call).factor, call.input_grads[0].f32(), call.accumulate[0]);
+}
+
+OpEntry of_two(OpCode code, std::string_view name) {
+  OpEntry entry;
+  entry.code = code;
+  entry.name = name;
+  entry.input_names = {"a", "b"};
+  entry.required_inputs = 0b11;
+  entry.max_inputs = 2;
+  entry.forward_scratch = no_scratch;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b11U; };
+  entry.in_place_input = kA;
+  return entry;
+}
+
+}  // namespace
+
+OpEntry add_op() {
+  OpEntry entry = of_two(OpCode::kAdd, "add");
+  entry.infer = infer_add;
+  entry.saved = saves_nothing;
+  entry.backward_scratch = add_backward_scratch;
+  entry.forward = forward_add;
+  entry.backward = backward_add;
+  entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kA, 0}; };
+  return entry;
+}
+
+OpEntry multiply_op() {
+  OpEntry entry = of_two(OpCode::kMultiply, "multiply");
+  entry.infer = infer_multiply;
+  entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b11}; };
+  entry.backward_scratch = multiply_backward_scratch;
+  entry.forward = forward_multiply;
+  entry.backward = backward_multiply;
+  return entry;
+}
+
+OpEntry scale_op() {
+  OpEntry entry;
+  entry.code = OpCode::kScale;
+  entry.name = "scale";
+  entry.input_names = {"x"};
+  entry.required_inputs = 1;
+  entry.max_inputs = 1;
+  entry.infer = infer_scale;
+  entry.saved = saves_nothing;
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = no_scratch;
+  entry.forward = forward_scale;
+  entry.backward = backward_scale;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
+  entry.in_place_input = 0;
+  entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
+  return entry;
+}
+
+}  // namespace quern::graph::ops

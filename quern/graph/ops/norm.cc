@@ -1,0 +1,148 @@
+#include "quern/kernels/cpu/norm.h"
+
+#include <cstring>
+
+#include "quern/graph/ops/ops.h"
+#include "quern/kernels/cpu/elementwise.h"
+
+// LayerNorm or RMSNorm over the last extent, of x or of the sum x + residual, which is kept.
+namespace quern::graph::ops {
+namespace {
+
+namespace cpu = kernels::cpu;
+enum Input : size_t { kX, kResidual, kWeight, kBias };
+enum Output : size_t { kY, kSum, kStatistics };
+
+Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<NormAttrs>(OpCode::kNorm, attrs);
+  const Check check(OpCode::kNorm, inputs);
+  check.floats({kX, kResidual, kWeight, kBias});
+  check.rank_at_least(kX, 1);
+  const Shape& x = check.shape(kX);
+  check.shape_is(kResidual, x, "the shape of x");
+  check.shape_is(kWeight, Shape{x.back()}, "the last extent of x");
+  check.shape_is(kBias, Shape{x.back()}, "the last extent of x");
+  return {f32(x), f32(x), f32(Shape{x.rows(), 2})};
+}
+
+Saved saved(const Attrs&, uint32_t present) {
+  const bool summed = (present >> kResidual & 1U) != 0;
+  return {.inputs = (present & 1U << kWeight) | (summed ? 0 : 1U << kX),
+          .outputs = 1U << kStatistics | (summed ? 1U << kSum : 0)};
+}
+
+cpu::Norm arguments(const KernelCall& call) {
+  const auto& attrs = attributes<NormAttrs>(call);
+  cpu::Norm norm;
+  norm.rows = call.inputs[kX].shape().rows();
+  norm.width = call.inputs[kX].shape().back();
+  norm.rms = attrs.rms;
+  norm.epsilon = attrs.epsilon;
+  norm.x = call.inputs[kX].f32();
+  norm.residual = f32_or_null(call.inputs, kResidual);
+  norm.weight = f32_or_null(call.inputs, kWeight);
+  norm.bias = f32_or_null(call.inputs, kBias);
+  return norm;
+}
+
+void forward(const KernelCall& call) {
+  const cpu::Norm norm = arguments(call);
+  float* sum = call.outputs[kSum].f32();
+  cpu::norm_forward(*call.context, norm, call.outputs[kY].f32(),
+                    norm.residual != nullptr ? sum : nullptr, call.outputs[kStatistics].f32());
+  if (norm.residual == nullptr && sum != nullptr)
+    cpu::scale(*call.context, norm.x, norm.rows * norm.width, 1, sum, false);
+}
+
+size_t backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return cpu::norm_backward_scratch(inputs[kX].shape.rows(), inputs[kX].shape.back());
+}
+
+void backward(const KernelCall& call) {
+  cpu::Norm norm = arguments(call);
+  const bool summed = !absent(call.inputs, kResidual);
+  norm.residual = nullptr;
+  if (summed) norm.x = call.outputs[kSum].f32();
+  const int64_t count = norm.rows * norm.width;
+  const float* statistics = call.outputs[kStatistics].f32();
+  const float* y_grad = call.output_grads[kY].f32();
+  const float* sum_grad = call.output_grads[kSum].f32();
+  float* x_grad = call.input_grads[kX].f32();
+  float* residual_grad = f32_or_null_out(call.input_grads, kResidual);
+  float* weight_grad = f32_or_null_out(call.input_grads, kWeight);
+  float* bias_grad = f32_or_null_out(call.input_grads, kBias);
+  const bool add_x = call.accumulate[kX];
+  const bool add_residual = call.accumulate[kResidual];
+
+  if (y_grad == nullptr) {  // only the sum is used further on
+    for (const size_t i : {kX, kResidual}) {
+      if (!wants(call, i) || call.input_grads[i].f32() == sum_grad) continue;
+      cpu::scale(*call.context, sum_grad, count, 1, call.input_grads[i].f32(), call.accumulate[i]);
+    }
+    for (const size_t i : {kWeight, kBias}) {
+      if (!wants(call, i) || call.accumulate[i]) continue;
+      std::memset(call.input_grads[i].data, 0, call.input_grads[i].type.bytes());
+    }
+    return;
+  }
+
+  // The kernel has one flag for both parameter gradients; a shared parameter may part them.
+  const auto run = [&](float* grad, bool add, float* weight, float* bias) {
+    const bool split =
+        weight != nullptr && bias != nullptr && call.accumulate[kWeight] != call.accumulate[kBias];
+    cpu::norm_backward(
+        *call.context, norm, statistics, y_grad, sum_grad, grad, add, weight,
+        split ? nullptr : bias,
+        weight != nullptr ? call.accumulate[kWeight] : bias != nullptr && call.accumulate[kBias],
+        call.scratch);
+    if (split) {
+      cpu::norm_backward(*call.context, norm, statistics, y_grad, nullptr, nullptr, false, nullptr,
+                         bias, call.accumulate[kBias], call.scratch);
+    }
+  };
+  if (x_grad == nullptr && residual_grad == nullptr) {
+    run(nullptr, false, weight_grad, bias_grad);
+  } else if (x_grad == nullptr) {
+    run(residual_grad, add_residual, weight_grad, bias_grad);
+  } else if (residual_grad == nullptr) {
+    run(x_grad, add_x, weight_grad, bias_grad);
+  } else if (!add_x) {
+    run(x_grad, false, weight_grad, bias_grad);
+    cpu::scale(*call.context, x_grad, count, 1, residual_grad, add_residual);
+  } else if (!add_residual) {
+    run(residual_grad, false, weight_grad, bias_grad);
+    cpu::scale(*call.context, residual_grad, count, 1, x_grad, true);
+  } else {
+    run(x_grad, true, weight_grad, bias_grad);
+    run(residual_grad, true, nullptr, nullptr);
+  }
+}
+
+}  // namespace
+
+OpEntry norm_op() {
+  OpEntry entry;
+  entry.code = OpCode::kNorm;
+  entry.name = "norm";
+  entry.input_names = {"x", "residual", "weight", "bias"};
+  entry.required_inputs = 1U << kX;
+  entry.max_inputs = 4;
+  entry.infer = infer;
+  entry.saved = saved;
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = backward_scratch;
+  entry.forward = forward;
+  entry.backward = backward;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
+  entry.differentiable_outputs = 1U << kY | 1U << kSum;
+  entry.required_outputs = [](const Attrs&, uint32_t present) {
+    return 1U << kY | ((present >> kResidual & 1U) != 0 ? 1U << kSum : 0U);
+  };
+  // What flows into the sum is added to by the same pass.
+  entry.gradient_alias = [](const Attrs&, uint32_t present) {
+    return (present >> kResidual & 1U) != 0 ? GradientAlias{kX, kSum} : GradientAlias{};
+  };
+  return entry;
+}
+
+}  // namespace quern::graph::ops

@@ -1,0 +1,157 @@
+#include "quern/kernels/cpu/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "quern/graph/ops/ops.h"
+
+// The optimizer's steps. `hyper` holds what changes from step to step; the norm, where given,
+// clips.
+namespace quern::graph::ops {
+namespace {
+
+namespace cpu = kernels::cpu;
+enum AdamInput : size_t { kParameter, kGradient, kM, kV, kAdamHyper, kAdamNorm };
+enum MuonInput : size_t { kMomentum = 2, kMuonHyper, kMuonNorm };
+enum EmaInput : size_t { kShadow = 1, kEmaHyper };
+
+constexpr std::string_view kHyperShape = "the eight of enum Hyper";
+
+/// min(1, clip / norm): the whole gradient is scaled to the norm allowed.
+float clip_factor(const float* hyper, const float* norm) {
+  if (norm == nullptr || hyper[kClip] <= 0 || *norm <= hyper[kClip]) return 1;
+  return hyper[kClip] / *norm;
+}
+
+Types infer_norm(const Attrs&, std::span<const TensorType> inputs) {
+  Check(OpCode::kGradientNorm, inputs).floats({0});
+  return {f32({1})};
+}
+size_t norm_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return cpu::sum_of_squares_scratch(inputs[0].shape.elements());
+}
+void forward_norm(const KernelCall& call) {
+  const double sum = cpu::sum_of_squares(*call.context, call.inputs[0].f32(),
+                                         call.inputs[0].elements(), call.scratch);
+  *call.outputs[0].f32() = static_cast<float>(std::sqrt(sum));
+}
+
+Types infer_adamw(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<OptimizerAttrs>(OpCode::kAdamW, attrs);
+  const Check check(OpCode::kAdamW, inputs);
+  check.floats({kParameter, kGradient, kM, kV, kAdamHyper, kAdamNorm});
+  for (const size_t i : {kGradient, kM, kV})
+    check.shape_is(i, check.shape(kParameter), "the shape of parameter");
+  check.shape_is(kAdamHyper, Shape{kHyperCount}, kHyperShape);
+  check.shape_is(kAdamNorm, Shape{1}, "the global gradient norm");
+  return {};
+}
+void forward_adamw(const KernelCall& call) {
+  const auto& attrs = attributes<OptimizerAttrs>(call);
+  const float* hyper = call.inputs[kAdamHyper].f32();
+  cpu::AdamWStep step;
+  step.learning_rate = hyper[kLearningRate] * attrs.learning_rate_scale;
+  step.beta1 = hyper[kBeta1];
+  step.beta2 = hyper[kBeta2];
+  step.epsilon = hyper[kEpsilon];
+  step.correction1 = hyper[kCorrection1];
+  step.correction2 = hyper[kCorrection2];
+  step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kAdamNorm));
+  cpu::adamw(*call.context, step, attrs.weight_decay, call.inputs[kParameter].elements(),
+             call.inputs[kGradient].f32(), call.inputs[kParameter].f32(), call.inputs[kM].f32(),
+             call.inputs[kV].f32());
+}
+
+Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<OptimizerAttrs>(OpCode::kMuon, attrs);
+  const Check check(OpCode::kMuon, inputs);
+  check.floats({kParameter, kGradient, kMomentum, kMuonHyper, kMuonNorm});
+  check.rank(kParameter, 2);
+  for (const size_t i : {size_t{kGradient}, size_t{kMomentum}})
+    check.shape_is(i, check.shape(kParameter), "the shape of parameter");
+  check.shape_is(kMuonHyper, Shape{kHyperCount}, kHyperShape);
+  check.shape_is(kMuonNorm, Shape{1}, "the global gradient norm");
+  return {};
+}
+size_t muon_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return cpu::muon_scratch(inputs[kParameter].shape[0], inputs[kParameter].shape[1]);
+}
+void forward_muon(const KernelCall& call) {
+  const auto& attrs = attributes<OptimizerAttrs>(call);
+  const float* hyper = call.inputs[kMuonHyper].f32();
+  cpu::MuonStep step;
+  step.learning_rate = hyper[kLearningRate] * attrs.learning_rate_scale;
+  step.momentum = attrs.momentum;
+  step.nesterov = attrs.nesterov;
+  step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kMuonNorm));
+  const Shape& shape = call.inputs[kParameter].shape();
+  cpu::muon(*call.context, step, attrs.weight_decay, shape[0], shape[1],
+            call.inputs[kGradient].f32(), call.inputs[kParameter].f32(),
+            call.inputs[kMomentum].f32(), call.scratch);
+}
+
+Types infer_ema(const Attrs& attrs, std::span<const TensorType> inputs) {
+  attributes<OptimizerAttrs>(OpCode::kEma, attrs);
+  const Check check(OpCode::kEma, inputs);
+  check.floats({kParameter, kShadow, kEmaHyper});
+  check.shape_is(kShadow, check.shape(kParameter), "the shape of parameter");
+  check.shape_is(kEmaHyper, Shape{kHyperCount}, kHyperShape);
+  return {};
+}
+void forward_ema(const KernelCall& call) {
+  cpu::ema(*call.context, call.inputs[kEmaHyper].f32()[kEmaDecay],
+           call.inputs[kParameter].elements(), call.inputs[kParameter].f32(),
+           call.inputs[kShadow].f32());
+}
+
+OpEntry step(OpCode code, std::string_view name, uint32_t required, size_t inputs) {
+  OpEntry entry;
+  entry.code = code;
+  entry.name = name;
+  entry.kind = OpKind::kStateful;
+  entry.required_inputs = required;
+  entry.max_inputs = inputs;
+  entry.saved = saves_nothing;
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = no_scratch;
+  return entry;
+}
+
+}  // namespace
+
+OpEntry gradient_norm_op() {
+  OpEntry entry = step(OpCode::kGradientNorm, "gradient_norm", 1, 1);
+  entry.kind = OpKind::kData;
+  entry.input_names = {"gradients"};
+  entry.infer = infer_norm;
+  entry.forward_scratch = norm_scratch;
+  entry.forward = forward_norm;
+  return entry;
+}
+
+OpEntry adamw_op() {
+  OpEntry entry = step(OpCode::kAdamW, "adamw", 0b11111, 6);
+  entry.input_names = {"parameter", "gradient", "m", "v", "hyper", "norm"};
+  entry.infer = infer_adamw;
+  entry.forward = forward_adamw;
+  return entry;
+}
+
+OpEntry muon_op() {
+  OpEntry entry = step(OpCode::kMuon, "muon", 0b1111, 5);
+  entry.input_names = {"parameter", "gradient", "momentum", "hyper", "norm"};
+  entry.infer = infer_muon;
+  entry.forward_scratch = muon_scratch;
+  entry.forward = forward_muon;
+  return entry;
+}
+
+OpEntry ema_op() {
+  OpEntry entry = step(OpCode::kEma, "ema", 0b111, 3);
+  entry.input_names = {"parameter", "shadow", "hyper"};
+  entry.infer = infer_ema;
+  entry.forward = forward_ema;
+  return entry;
+}
+
+}  // namespace quern::graph::ops

@@ -1,0 +1,136 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <type_traits>
+
+#include "quern/kernels/cpu/movement.h"
+
+namespace quern::kernels::cpu {
+namespace {
+
+float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40U);
+  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
+float from_f16(uint16_t half) {
+  const int exponent = half >> 10 & 0x1F;
+  const int mantissa = half & 0x3FF;
+  const float sign = (half & 0x8000) != 0 ? -1.0F : 1.0F;
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
+  if (exponent == 31) return mantissa == 0 ? sign * INFINITY : NAN;
+  return sign * std::ldexp(static_cast<float>(mantissa + 0x400), exponent - 25);
+}
+
+uint16_t to_f16(float value) {
+  const auto sign = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16 & 0x8000U);
+  if (std::isnan(value)) return static_cast<uint16_t>(sign | 0x7E00U);
+  const float magnitude = std::fabs(value);
+  if (magnitude >= 65520.0F) return static_cast<uint16_t>(sign | 0x7C00U);
+  // In units of the last place; nearbyint rounds to nearest even, and a carry out of the mantissa
+  // lands in the exponent as it should.
+  if (magnitude < 0x1p-14F)
+    return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24F)));
+  const int exponent = std::ilogb(magnitude);
+  const float mantissa = std::nearbyint(std::ldexp(magnitude, 10 - exponent));
+  const int bits = (exponent + 14) * 1024 + static_cast<int>(mantissa);
+  return static_cast<uint16_t>(sign | static_cast<uint16_t>(bits));
+}
+
+struct Half {
+  uint16_t bits;
+};
+struct Brain {
+  uint16_t bits;
+};
+
+float load(Half value) { return from_f16(value.bits); }
+float load(Brain value) { return from_bf16(value.bits); }
+template <typename T>
+T load(T value) {
+  return value;
+}
+template <typename To, typename From>
+To convert(From value) {
+  if constexpr (std::is_same_v<To, Half>) {
+    return Half{to_f16(static_cast<float>(value))};
+  } else if constexpr (std::is_same_v<To, Brain>) {
+    return Brain{to_bf16(static_cast<float>(value))};
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+template <typename From, typename To>
+void cast_range(const void* from, void* to, int64_t begin, int64_t end, bool accumulate) {
+  const From* source = static_cast<const From*>(from);
+  To* target = static_cast<To*>(to);
+  for (int64_t i = begin; i < end; ++i) {
+    const auto value = load(source[i]);
+    if (accumulate) {
+      target[i] = convert<To>(static_cast<double>(load(target[i])) + static_cast<double>(value));
+    } else {
+      target[i] = convert<To>(value);
+    }
+  }
+}
+
+using RangeCast = void (*)(const void*, void*, int64_t, int64_t, bool);
+
+template <typename From>
+RangeCast choose_to(DType to) {
+  switch (to) {
+    case DType::kF32:
+      return cast_range<From, float>;
+    case DType::kF64:
+      return cast_range<From, double>;
+    case DType::kF16:
+      return cast_range<From, Half>;
+    case DType::kBF16:
+      return cast_range<From, Brain>;
+    case DType::kI32:
+      return cast_range<From, int32_t>;
+    default:
+      return cast_range<From, int64_t>;
+  }
+}
+
+RangeCast choose(DType from, DType to) {
+  switch (from) {
+    case DType::kF32:
+      return choose_to<float>(to);
+    case DType::kF64:
+      return choose_to<double>(to);
+    case DType::kF16:
+      return choose_to<Half>(to);
+    case DType::kBF16:
+      return choose_to<Brain>(to);
+    case DType::kI32:
+      return choose_to<int32_t>(to);
+    default:
+      return choose_to<int64_t>(to);
+  }
+}
+
+}  // namespace
+
+bool can_cast(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF64 || dtype == DType::kF16 ||
+         dtype == DType::kBF16 || dtype == DType::kI32 || dtype == DType::kI64;
+}
+
+void cast(const Context& context, const void* from, DType from_dtype, void* to, DType to_dtype,
+          int64_t count, bool accumulate) {
+  constexpr int64_t kPiece = 16384;
+  const RangeCast range = choose(from_dtype, to_dtype);
+  context.pool.parallel_for(static_cast<size_t>((count + kPiece - 1) / kPiece),
+                            [&](size_t piece, int) {
+                              const int64_t begin = static_cast<int64_t>(piece) * kPiece;
+                              range(from, to, begin, std::min(count, begin + kPiece), accumulate);
+                            });
+}
+
+}  // namespace quern::kernels::cpu

@@ -1,0 +1,369 @@
+#include "quern/kernels/cpu/gemm.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quern/kernels/cpu/gemm.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
+#include "quern/kernels/cpu/activation-inl.h"
+#include "quern/kernels/cpu/gemm_pack-inl.h"
+#include "quern/kernels/cpu/gemm_plan.h"
+#include "quern/kernels/cpu/microkernel-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace quern::kernels::cpu {
+namespace HWY_NAMESPACE {
+
+template <Activation kActivation>
+HWY_INLINE void finish_row(const float* from, int64_t columns, float* pre, const float* residual,
+                           float* c) {
+  const F32 d;
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const int64_t count = columns - j;
+    V32 v = hn::LoadU(d, from + j);  // a padded buffer
+    if (count >= kLanes) {
+      if (pre) hn::StoreU(v, d, pre + j);
+      v = activate<kActivation>(d, v);
+      if (residual) v = hn::Add(v, hn::LoadU(d, residual + j));
+      hn::StoreU(v, d, c + j);
+    } else {
+      if (pre) store_first(v, pre + j, count);
+      v = activate<kActivation>(d, v);
+      if (residual) v = hn::Add(v, load_first(residual + j, count));
+      store_first(v, c + j, count);
+    }
+  }
+}
+
+// Activation and residual over a tile in a buffer, to rows i.. and columns j.. of C.
+HWY_NOINLINE void finish_tile(const Gemm& gemm, const float* buffer, int64_t ld, int64_t i,
+                              int64_t j, int64_t rows, int64_t columns) {
+  with_activation(gemm.activation, [&](auto activation) HWY_ATTR {
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = (i + r) * gemm.ldc + j;
+      finish_row<decltype(activation)::value>(
+          buffer + r * ld, columns, gemm.pre_activation ? gemm.pre_activation + at : nullptr,
+          gemm.residual ? gemm.residual + at : nullptr, gemm.c + at);
+    }
+  });
+}
+
+// A block of k: which part, and what it adds to.
+struct KBlock {
+  int64_t begin = 0, size = 0;
+  bool first = true, last = true;
+};
+
+// One panel of rows of A, ready for the micro-kernel.
+struct APanel {
+  const float* a = nullptr;
+  int64_t lda = 0;
+  bool by_columns = false;
+};
+
+// C's rows i.. (one panel) and columns j0..j1 over one block of k; packed_b holds those columns.
+HWY_INLINE void multiply_panel(const Gemm& gemm, const KBlock& block, const APanel& panel,
+                               const float* packed_b, int64_t i, int64_t rows, int64_t j0,
+                               int64_t j1) {
+  // Sums of earlier blocks of k stand where they disturb nothing that is still to be read.
+  float* const partial = gemm.pre_activation ? gemm.pre_activation : gemm.c;
+  const bool plain = gemm.activation == Activation::kNone && gemm.pre_activation == nullptr;
+  const bool finish = block.last && (!plain || (gemm.accumulate && gemm.residual != nullptr));
+  const float* from = partial;
+  if (block.first) from = gemm.accumulate ? gemm.c : (plain ? gemm.residual : nullptr);
+  HWY_ALIGN float buffer[kTileRows * kTileColumns];
+  Tile tile;
+  tile.k = block.size;
+  tile.a = panel.a;
+  tile.lda = panel.lda;
+  tile.ldb = kTileColumns;
+  tile.ld_from = gemm.ldc;
+  for (int64_t j = j0; j < j1; j += kTileColumns) {
+    const int64_t columns = std::min(kTileColumns, j1 - j);
+    tile.b = packed_b + (j - j0) * block.size;
+    tile.from = from ? from + i * gemm.ldc + j : nullptr;
+    tile.bias = block.last && gemm.bias ? gemm.bias + j : nullptr;
+    tile.c = finish ? buffer : partial + i * gemm.ldc + j;
+    tile.ldc = finish ? kTileColumns : gemm.ldc;
+    if (panel.by_columns) {
+      multiply<true>(tile, rows, columns);
+    } else {
+      multiply<false>(tile, rows, columns);
+    }
+    if (finish) finish_tile(gemm, buffer, kTileColumns, i, j, rows, columns);
+  }
+}
+
+// One panel of B: columns j..j+kTileColumns of it over a block of k.
+HWY_INLINE void pack_b(const Gemm& gemm, const KBlock& block, int64_t j, float* to) {
+  const int64_t columns = std::min(kTileColumns, gemm.n - j);
+  if (gemm.transpose_b) {
+    pack_rows(gemm.b + j * gemm.ldb + block.begin, gemm.ldb, columns, block.size, kTileColumns, to);
+  } else {
+    pack_columns(gemm.b + block.begin * gemm.ldb + j, gemm.ldb, columns, block.size, kTileColumns,
+                 to);
+  }
+}
+
+HWY_INLINE void pack_a(const Gemm& gemm, const KBlock& block, int64_t i, float* to) {
+  const int64_t rows = std::min(kTileRows, gemm.m - i);
+  if (gemm.transpose_a) {
+    pack_columns(gemm.a + block.begin * gemm.lda + i, gemm.lda, rows, block.size, kTileRows, to);
+  } else {
+    pack_rows(gemm.a + i * gemm.lda + block.begin, gemm.lda, rows, block.size, kTileRows, to);
+  }
+}
+
+// Rows of A at such a distance fall into one or two sets of the first-level cache: pack them.
+HWY_INLINE bool rows_collide(int64_t ld) { return ld * sizeof(float) % 2048 == 0; }
+
+// B is packed by all, then each task multiplies its rows and columns.
+void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan,
+                  const KBlock& block, float* packed) {
+  const int64_t b_panels = GemmPlan::ceil(gemm.n, kTileColumns);
+  context.pool.parallel_for(static_cast<size_t>(b_panels), [&](size_t index, int) HWY_ATTR {
+    const int64_t j = static_cast<int64_t>(index) * kTileColumns;
+    pack_b(gemm, block, j, packed + j * block.size);
+  });
+  const int64_t a_panels = GemmPlan::ceil(gemm.m, kTileRows);
+  const auto task = [&](size_t index, int) HWY_ATTR {
+    const int64_t row_task = static_cast<int64_t>(index) % plan.row_tasks;
+    const int64_t column_task = static_cast<int64_t>(index) / plan.row_tasks;
+    const int64_t j0 = b_panels * column_task / plan.column_tasks * kTileColumns;
+    const int64_t j1 =
+        std::min(gemm.n, b_panels * (column_task + 1) / plan.column_tasks * kTileColumns);
+    if (j0 >= j1) return;
+    const int64_t p1 = a_panels * (row_task + 1) / plan.row_tasks;
+    HWY_ALIGN float a_panel[kTileRows * GemmPlan::kMaxKBlock];
+    for (int64_t p = a_panels * row_task / plan.row_tasks; p < p1; ++p) {
+      const int64_t i = p * kTileRows;
+      APanel panel{gemm.a + i * gemm.lda + block.begin, gemm.lda, false};
+      if (gemm.transpose_a || rows_collide(gemm.lda)) {
+        pack_a(gemm, block, i, a_panel);
+        panel = {a_panel, kTileRows, true};
+      }
+      multiply_panel(gemm, block, panel, packed + j0 * block.size, i,
+                     std::min(kTileRows, gemm.m - i), j0, j1);
+    }
+  };
+  context.pool.parallel_for(static_cast<size_t>(plan.row_tasks * plan.column_tasks), task);
+}
+
+// A is packed by all, then each task packs a few columns of B and multiplies all rows by them.
+void gemm_by_columns(const Context& context, const Gemm& gemm, const GemmPlan& plan,
+                     const KBlock& block, float* packed) {
+  const int64_t a_panels = GemmPlan::ceil(gemm.m, kTileRows);
+  context.pool.parallel_for(static_cast<size_t>(a_panels), [&](size_t index, int) HWY_ATTR {
+    const int64_t i = static_cast<int64_t>(index) * kTileRows;
+    pack_a(gemm, block, i, packed + i * block.size);
+  });
+  const auto task = [&](size_t index, int) HWY_ATTR {
+    HWY_ALIGN float b_panels[GemmPlan::kColumnTask * GemmPlan::kMaxKBlock];
+    const int64_t j0 = static_cast<int64_t>(index) * GemmPlan::kColumnTask;
+    const int64_t j1 = std::min(gemm.n, j0 + GemmPlan::kColumnTask);
+    for (int64_t j = j0; j < j1; j += kTileColumns) {
+      pack_b(gemm, block, j, b_panels + (j - j0) * block.size);
+    }
+    for (int64_t p = 0; p < a_panels; ++p) {
+      const int64_t i = p * kTileRows;
+      multiply_panel(gemm, block, {packed + i * block.size, kTileRows, true}, b_panels, i,
+                     std::min(kTileRows, gemm.m - i), j0, j1);
+    }
+  };
+  context.pool.parallel_for(static_cast<size_t>(plan.column_tasks), task);
+}
+
+// Rows of x times rows of the weight: out[r * ld + c] for kRows x kColumns of them.
+template <int kRows, int kColumns>
+HWY_INLINE void dot_rows(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k,
+                         float* out, int64_t ld) {
+  const F32 d;
+  V32 acc[kRows][kColumns];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) acc[r][c] = hn::Zero(d);
+  }
+  int64_t p = 0;
+  for (; p + kLanes <= k; p += kLanes) {
+    V32 av[kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) av[r] = hn::LoadU(d, a + r * lda + p);
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) {
+      const V32 bv = hn::LoadU(d, b + c * ldb + p);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) acc[r][c] = hn::MulAdd(av[r], bv, acc[r][c]);
+    }
+  }
+  if (p < k) {
+    for (int c = 0; c < kColumns; ++c) {
+      const V32 bv = load_first(b + c * ldb + p, k - p);
+      for (int r = 0; r < kRows; ++r) {
+        acc[r][c] = hn::MulAdd(load_first(a + r * lda + p, k - p), bv, acc[r][c]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kColumns; ++c) out[r * ld + c] = hn::GetLane(hn::SumOfLanes(d, acc[r][c]));
+  }
+}
+
+template <int kColumns>
+HWY_INLINE void dot_columns(const Gemm& gemm, int64_t j, float* out, int64_t ld) {
+  const float* b = gemm.b + j * gemm.ldb;
+  int64_t i = 0;
+  for (; i + 4 <= gemm.m; i += 4) {
+    dot_rows<4, kColumns>(gemm.a + i * gemm.lda, gemm.lda, b, gemm.ldb, gemm.k, out + i * ld, ld);
+  }
+  for (; i < gemm.m; ++i) {
+    dot_rows<1, kColumns>(gemm.a + i * gemm.lda, gemm.lda, b, gemm.ldb, gemm.k, out + i * ld, ld);
+  }
+}
+
+void gemm_few_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan) {
+  const auto task = [&](size_t index, int) HWY_ATTR {
+    constexpr int64_t kWidth = GemmPlan::kColumnTask;
+    HWY_ALIGN float buffer[GemmPlan::kFewRows * kWidth];
+    const int64_t j0 = static_cast<int64_t>(index) * kWidth;
+    const int64_t columns = std::min(kWidth, gemm.n - j0);
+    int64_t j = 0;
+    for (; j + 4 <= columns; j += 4) dot_columns<4>(gemm, j0 + j, buffer + j, kWidth);
+    for (; j < columns; ++j) dot_columns<1>(gemm, j0 + j, buffer + j, kWidth);
+    for (int64_t i = 0; i < gemm.m; ++i) {
+      float* row = buffer + i * kWidth;
+      const float* c = gemm.c + i * gemm.ldc + j0;
+      for (j = 0; gemm.accumulate && j < columns; ++j) row[j] += c[j];
+      for (j = 0; gemm.bias && j < columns; ++j) row[j] += gemm.bias[j0 + j];
+    }
+    finish_tile(gemm, buffer, kWidth, 0, j0, gemm.m, columns);
+  };
+  context.pool.parallel_for(static_cast<size_t>(plan.column_tasks), task);
+}
+
+void run_gemm(const Context& context, const Gemm& gemm, float* scratch) {
+  const GemmPlan plan = plan_gemm(gemm);
+  if (plan.few_rows) return gemm_few_rows(context, gemm, plan);
+  KBlock block;
+  do {
+    block.size = std::min(plan.k_block, gemm.k - block.begin);
+    block.first = block.begin == 0;
+    block.last = block.begin + block.size == gemm.k;
+    if (plan.by_columns) {
+      gemm_by_columns(context, gemm, plan, block, scratch);
+    } else {
+      gemm_by_rows(context, gemm, plan, block, scratch);
+    }
+    block.begin += block.size;
+  } while (block.begin < gemm.k);
+}
+
+constexpr int64_t kSumRows = 64;
+
+void sum_columns(const Context& context, const float* x, int64_t m, int64_t n, float* out,
+                 bool accumulate, float* partial) {
+  const F32 d;
+  const auto add_rows = [&](const float* from, int64_t rows, float* to, bool add) HWY_ATTR {
+    int64_t j = 0;
+    for (; j + 4 * kLanes <= n; j += 4 * kLanes) {
+      V32 s[4];
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) s[q] = hn::LoadU(d, from + j + q * kLanes);
+      for (int64_t i = 1; i < rows; ++i) {
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; ++q)
+          s[q] = hn::Add(s[q], hn::LoadU(d, from + i * n + j + q * kLanes));
+      }
+#pragma GCC unroll 4
+      for (int q = 0; q < 4; ++q) {
+        float* at = to + j + q * kLanes;
+        hn::StoreU(add ? hn::Add(s[q], hn::LoadU(d, at)) : s[q], d, at);
+      }
+    }
+    for (; j < n; ++j) {
+      float s = from[j];
+      for (int64_t i = 1; i < rows; ++i) s += from[i * n + j];
+      to[j] = add ? to[j] + s : s;
+    }
+  };
+  const int64_t blocks = GemmPlan::ceil(m, kSumRows);
+  if (blocks <= 1) {
+    if (m > 0) {
+      add_rows(x, m, out, accumulate);
+    } else if (!accumulate) {
+      std::fill_n(out, n, 0.0F);
+    }
+    return;
+  }
+  context.pool.parallel_for(static_cast<size_t>(blocks), [&](size_t index, int) HWY_ATTR {
+    const int64_t i = static_cast<int64_t>(index) * kSumRows;
+    add_rows(x + i * n, std::min(kSumRows, m - i), partial + static_cast<int64_t>(index) * n,
+             false);
+  });
+  add_rows(partial, blocks, out, accumulate);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace quern::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quern::kernels::cpu {
+
+HWY_EXPORT(run_gemm);
+HWY_EXPORT(sum_columns);
+
+GemmPlan plan_gemm(const Gemm& gemm) {
+  GemmPlan plan;
+  const int64_t k_blocks = std::max<int64_t>(1, GemmPlan::ceil(gemm.k, GemmPlan::kMaxKBlock));
+  plan.k_block = GemmPlan::round_up(GemmPlan::ceil(gemm.k, k_blocks), 8);
+  plan.few_rows = gemm.m <= GemmPlan::kFewRows && !gemm.transpose_a && gemm.transpose_b;
+  plan.by_columns = gemm.n >= 1024 && gemm.n >= 2 * gemm.m;
+  if (plan.few_rows || plan.by_columns) {
+    plan.column_tasks = GemmPlan::ceil(gemm.n, GemmPlan::kColumnTask);
+    return plan;
+  }
+  // Columns of B that stay in the second-level cache while the rows of A pass.
+  constexpr int64_t kCacheFloats = 192 * 1024;
+  plan.column_tasks = std::max<int64_t>(1, GemmPlan::ceil(gemm.n * plan.k_block, kCacheFloats));
+  // About 4 MFLOP a task at least, so that handing it out costs nothing.
+  const double work = 2.0 * static_cast<double>(gemm.m) * static_cast<double>(gemm.n) *
+                      static_cast<double>(plan.k_block);
+  const int64_t tasks = static_cast<int64_t>(std::clamp(work / 1e6, 1.0, 64.0));
+  const int64_t panels = std::max<int64_t>(1, GemmPlan::ceil(gemm.m, GemmPlan::kRowPanel));
+  plan.row_tasks = std::min(panels, std::max<int64_t>(1, tasks / plan.column_tasks));
+  if (plan.row_tasks * plan.column_tasks < tasks) {
+    const int64_t b_panels = std::max<int64_t>(1, GemmPlan::ceil(gemm.n, GemmPlan::kPanel));
+    plan.column_tasks = std::min(b_panels, GemmPlan::ceil(tasks, plan.row_tasks));
+  }
+  return plan;
+}
+
+size_t gemm_scratch(const Gemm& gemm) {
+  const GemmPlan plan = plan_gemm(gemm);
+  if (plan.few_rows) return 0;
+  const int64_t extent = plan.by_columns ? GemmPlan::round_up(gemm.m, GemmPlan::kRowPanel)
+                                         : GemmPlan::round_up(gemm.n, GemmPlan::kPanel);
+  return sizeof(float) * static_cast<size_t>(extent * plan.k_block);
+}
+
+void gemm(const Context& context, const Gemm& gemm, std::byte* scratch) {
+  if (gemm.m <= 0 || gemm.n <= 0) return;
+  HWY_DYNAMIC_DISPATCH(run_gemm)(context, gemm, reinterpret_cast<float*>(scratch));
+}
+
+size_t column_sum_scratch(int64_t m, int64_t n) {
+  return sizeof(float) * static_cast<size_t>(GemmPlan::ceil(m, int64_t{64}) * n);
+}
+
+void column_sum(const Context& context, const float* x, int64_t m, int64_t n, float* out,
+                bool accumulate, std::byte* scratch) {
+  HWY_DYNAMIC_DISPATCH(sum_columns)
+  (context, x, m, n, out, accumulate, reinterpret_cast<float*>(scratch));
+}
+
+}  // namespace quern::kernels::cpu
+#endif

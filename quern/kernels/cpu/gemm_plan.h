@@ -1,0 +1,34 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "quern/kernels/cpu/gemm.h"
+
+namespace quern::kernels::cpu {
+
+/// How gemm() cuts its work: by the shape only. An element of C is one chain of fused multiply-adds
+/// in the order of k within each block of k, whatever the tiles, so it depends neither on the
+/// number of threads nor on how many rows are computed together (m > 8).
+struct GemmPlan {
+  // A row or a few times a linear layer's weight: every weight is read once, nothing is packed.
+  bool few_rows = false;
+  // True: B is too large to pack beside A; each task packs its columns of B for itself, and A is
+  // packed beforehand. False: B is packed beforehand, and each task packs its rows of A.
+  bool by_columns = false;
+  int64_t k_block = 0;  // of A and B packed at a time
+  int64_t row_tasks = 1, column_tasks = 1;
+
+  static constexpr int64_t kFewRows = 8;
+  static constexpr int64_t kMaxKBlock = 768;
+  static constexpr int64_t kPanel = 32;  // the widest tile of any instruction set
+  static constexpr int64_t kColumnTask = 2 * kPanel;
+  static constexpr int64_t kRowPanel = 12;
+
+  static constexpr int64_t ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
+  static constexpr int64_t round_up(int64_t a, int64_t b) { return ceil(a, b) * b; }
+};
+
+GemmPlan plan_gemm(const Gemm& gemm);
+
+}  // namespace quern::kernels::cpu

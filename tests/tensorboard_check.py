@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Does the real TensorBoard read what Quern wrote?
+
+    tensorboard_check.py FOLDER [--require scalars,histograms,text,hparams]
+
+Needs `pip install tensorboard`; run by hand, in a virtual environment. Every tag that the event
+files of FOLDER hold must come out of TensorBoard's own loader, with every value readable. Prints one
+line a kind; exits with 1 when a tag is lost, a value cannot be read, or a required kind is missing.
+"""
+import argparse
+import pathlib
+import sys
+
+from tensorboard.backend.event_processing import event_accumulator, event_file_loader
+from tensorboard.plugins.hparams import metadata as hparams
+from tensorboard.util import tensor_util
+
+
+def written(folder):
+    """Tag -> kind, straight from the records, as TensorBoard's own record reader gives them."""
+    tags = {}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        # TensorBoard stops at a damaged record without a word: 16 bytes frame each that it read.
+        records = event_file_loader.RawEventFileLoader(str(path)).Load()
+        covered = sum(16 + len(record) for record in records)
+        if covered != path.stat().st_size or covered == 0:
+            sys.exit(f"{path}: readable to byte {covered} of {path.stat().st_size}")
+        for event in event_file_loader.LegacyEventFileLoader(str(path)).Load():
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                kind = "scalars" if value.HasField("simple_value") else plugin
+                known = tags.setdefault(value.tag, kind)
+                # Metadata may be left out after a tag's first value.
+                if kind and known != kind:
+                    sys.exit(f"{path}: {value.tag!r} is written as {known} and as {kind}")
+    return tags
+
+
+def read(accumulator, tag, kind):
+    """How many values TensorBoard gives for the tag. Raises where one is not what it should be."""
+    if kind == "scalars":
+        return len([float(event.value) for event in accumulator.Scalars(tag)])
+    if kind == "hparams":
+        content = accumulator.SummaryMetadata(tag).plugin_data.content
+        parse = {
+            hparams.EXPERIMENT_TAG: hparams.parse_experiment_plugin_data,
+            hparams.SESSION_START_INFO_TAG: hparams.parse_session_start_info_plugin_data,
+            hparams.SESSION_END_INFO_TAG: hparams.parse_session_end_info_plugin_data,
+        }[tag]
+        parsed = parse(content)
+        if tag == hparams.SESSION_START_INFO_TAG and not parsed.hparams:
+            raise ValueError("no hyperparameters")
+        return 1
+    arrays = [tensor_util.make_ndarray(event.tensor_proto) for event in accumulator.Tensors(tag)]
+    for array in arrays:
+        if kind == "histograms":
+            if array.ndim != 2 or array.shape[1] != 3 or (array[:, 2] < 0).any():
+                raise ValueError(f"a histogram of shape {array.shape}")
+            if (array[:, 0] > array[:, 1]).any():
+                raise ValueError("a bucket whose left edge is right of its right edge")
+        elif kind == "text":
+            for text in array.reshape(-1):
+                text.decode("utf-8")
+        else:
+            raise ValueError(f"an unknown kind, {kind!r}")
+    return len(arrays)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--require", default="", help="kinds that must be there, with commas")
+    arguments = parser.parse_args()
+
+    tags = written(arguments.folder)
+    accumulator = event_accumulator.EventAccumulator(str(arguments.folder), size_guidance={
+        event_accumulator.SCALARS: 0, event_accumulator.TENSORS: 0})
+    accumulator.Reload()
+    kinds = {}
+    failures = []
+    for tag, kind in sorted(tags.items()):
+        try:
+            count = read(accumulator, tag, kind)
+            if count == 0:
+                raise ValueError("no values")
+            kinds.setdefault(kind, []).append((tag, count))
+        except Exception as error:  # whatever TensorBoard raises is the finding
+            failures.append(f"{tag}: {type(error).__name__}: {error}")
+    for kind, found in sorted(kinds.items()):
+        print(f"{kind}: " + ", ".join(f"{tag} ({count})" for tag, count in found))
+    wanted = [kind for kind in arguments.require.split(",") if kind]
+    failures += [f"nothing of the kind {kind}" for kind in wanted if kind not in kinds]
+    for failure in failures:
+        print("FAILED", failure, file=sys.stderr)
+    return 1 if failures or not tags else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
