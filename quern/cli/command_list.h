@@ -5,6 +5,7 @@
 namespace quern::cli {
 
 // One function a command, each in NAME_command.cc; command_table.cc registers them.
+Action declare_generate(CLI::App& app, Invocation& invocation);
 Action declare_options(CLI::App& app, Invocation& invocation);
 
 }  // namespace quern::cli

@@ -4,6 +4,7 @@ namespace quern::cli {
 namespace {
 
 constexpr Command kCommands[] = {
+    {"generate", "continue a text, or show what may come next", declare_generate},
     {"options", "list every configuration key", declare_options},
 };
 

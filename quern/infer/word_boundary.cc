@@ -1,0 +1,83 @@
+#include "quern/infer/word_boundary.h"
+
+#include <utf8proc.h>
+
+#include "quern/base/text_encoding.h"
+
+namespace quern::infer {
+namespace {
+
+enum class Kind { kSpace, kWord, kApostrophe, kIdeograph, kOther };
+
+Kind kind_of(char32_t c) {
+  if (c == CodePoint::kInvalid) return Kind::kOther;
+  if (c == U'\'' || c == U'’') return Kind::kApostrophe;
+  if ((c >= 0x3400 && c <= 0x9FFF) || (c >= 0xF900 && c <= 0xFAFF) ||
+      (c >= 0x20000 && c <= 0x3FFFF) || (c >= 0x3040 && c <= 0x30FF) ||
+      (c >= 0xAC00 && c <= 0xD7A3)) {
+    return Kind::kIdeograph;
+  }
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+      return Kind::kWord;
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+      return Kind::kSpace;
+    case UTF8PROC_CATEGORY_CC:
+      return c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' ? Kind::kSpace
+                                                                           : Kind::kOther;
+    default:
+      return Kind::kOther;
+  }
+}
+
+}  // namespace
+
+WordSplit split_first_word(std::string_view text) {
+  WordSplit split;
+  split.only_space = true;
+  while (!text.empty()) {
+    const CodePoint point = decode_utf8(text);
+    // The bytes of a character that the next token will finish: nothing can be said yet.
+    if (point.value == CodePoint::kInvalid && complete_utf8_prefix(text) == 0) return split;
+    const std::string_view bytes = text.substr(0, point.length);
+    const Kind kind = kind_of(point.value);
+    text.remove_prefix(point.length);
+    if (split.word.empty()) {
+      if (kind == Kind::kSpace) continue;
+      split.only_space = false;
+      if (kind == Kind::kIdeograph) {
+        split.word = bytes;
+        split.complete = true;
+        return split;
+      }
+      if (kind != Kind::kWord) return split;
+      split.word = bytes;
+    } else if (kind == Kind::kWord) {
+      split.word += bytes;
+    } else if (kind == Kind::kApostrophe) {
+      // Inner only when a letter follows; at the end of the text that is not known yet.
+      if (text.empty()) return split;
+      if (kind_of(decode_utf8(text).value) != Kind::kWord) {
+        split.complete = true;
+        return split;
+      }
+      split.word += bytes;
+    } else {
+      split.complete = true;
+      return split;
+    }
+  }
+  return split;
+}
+
+}  // namespace quern::infer

@@ -1,0 +1,48 @@
+#include "quern/infer/word_boundary.h"
+
+#include <gtest/gtest.h>
+
+namespace quern::infer {
+namespace {
+
+TEST(WordBoundary, AWordIsCompleteOnceSomethingElseFollows) {
+  EXPECT_EQ(split_first_word(" mat").word, "mat");
+  EXPECT_FALSE(split_first_word(" mat").complete);
+  EXPECT_TRUE(split_first_word(" mat ").complete);
+  EXPECT_TRUE(split_first_word("mat.").complete);
+  EXPECT_EQ(split_first_word("mat. And").word, "mat");
+}
+
+TEST(WordBoundary, ApostrophesBelongInsideOnly) {
+  EXPECT_EQ(split_first_word("don't ").word, "don't");
+  EXPECT_FALSE(split_first_word("dogs'").complete);
+  EXPECT_TRUE(split_first_word("dogs' ").complete);
+  EXPECT_EQ(split_first_word("dogs' ").word, "dogs");
+}
+
+TEST(WordBoundary, AHanCharacterIsAWord) {
+  const WordSplit split = split_first_word("床前");
+  EXPECT_EQ(split.word, "床");
+  EXPECT_TRUE(split.complete);
+}
+
+TEST(WordBoundary, AccentedAndCyrillicLettersAreLetters) {
+  EXPECT_EQ(split_first_word(" naïve!").word, "naïve");
+  EXPECT_EQ(split_first_word("слово,").word, "слово");
+}
+
+TEST(WordBoundary, PunctuationIsNoWord) {
+  const WordSplit split = split_first_word("!mat");
+  EXPECT_TRUE(split.word.empty());
+  EXPECT_FALSE(split.only_space);
+}
+
+TEST(WordBoundary, NothingIsSaidOfAnUnfinishedCharacter) {
+  const WordSplit split = split_first_word("\xe5\xba");
+  EXPECT_TRUE(split.word.empty());
+  EXPECT_TRUE(split.only_space);
+  EXPECT_FALSE(split_first_word("a\xc3").complete);
+}
+
+}  // namespace
+}  // namespace quern::infer
