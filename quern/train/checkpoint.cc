@@ -23,13 +23,15 @@ constexpr std::string_view kSuffix = ".safetensors";
 std::string to_json(const Progress& p) {
   return nlohmann::json{{"step", p.step},
                         {"total_steps", p.total_steps},
+                        {"warmup_steps", p.warmup_steps},
+                        {"evaluate_every", p.evaluate_every},
+                        {"evaluate_limit", p.evaluate_limit},
                         {"seconds", p.seconds},
                         {"evaluations", p.evaluations},
                         {"best_step", p.best_step},
                         {"best_loss", p.best_loss},
                         {"since_best", p.since_best},
                         {"train_loss", p.train_loss},
-                        {"tokens", p.tokens},
                         {"fingerprint", p.fingerprint}}
       .dump();
 }
@@ -40,13 +42,15 @@ Progress from_json(std::string_view text, std::string_view where) {
   try {
     p.step = json.at("step").get<int64_t>();
     p.total_steps = json.at("total_steps").get<int64_t>();
+    p.warmup_steps = json.at("warmup_steps").get<int64_t>();
+    p.evaluate_every = json.at("evaluate_every").get<int64_t>();
+    p.evaluate_limit = json.at("evaluate_limit").get<int64_t>();
     p.seconds = json.at("seconds").get<double>();
     p.evaluations = json.at("evaluations").get<int64_t>();
     p.best_step = json.at("best_step").get<int64_t>();
     p.best_loss = json.at("best_loss").get<double>();
     p.since_best = json.at("since_best").get<int64_t>();
     p.train_loss = json.at("train_loss").get<double>();
-    p.tokens = json.at("tokens").get<uint64_t>();
     p.fingerprint = json.at("fingerprint").get<std::string>();
   } catch (const nlohmann::json::exception&) {
     throw FormatError(fmt::format("{}: the training progress is incomplete", where));

@@ -13,15 +13,17 @@ namespace quern::train {
 
 /// Where training stands, besides tensors.
 struct Progress {
-  int64_t step = 0;         // optimizer steps done
-  int64_t total_steps = 0;  // what the schedule runs towards
-  double seconds = 0;       // spent so far
+  int64_t step = 0;            // optimizer steps done
+  int64_t total_steps = 0;     // what the schedule runs towards; 0: not decided yet
+  int64_t warmup_steps = 0;    // with total_steps
+  int64_t evaluate_every = 0;  // with total_steps
+  int64_t evaluate_limit = 0;  // windows of an evaluation; 0: all
+  double seconds = 0;          // spent so far
   int64_t evaluations = 0;
-  int64_t best_step = 0;
-  double best_loss = 0;     // validation
+  int64_t best_step = -1;   // none yet
+  double best_loss = 0;     // validation, nats a token
   int64_t since_best = 0;   // evaluations without improvement
-  double train_loss = 0;    // running mean, nats a token
-  uint64_t tokens = 0;      // targets seen
+  double train_loss = 0;    // mean since the last evaluation, nats a token
   std::string fingerprint;  // of data, tokenizer, model and options: what must not change
 };
 

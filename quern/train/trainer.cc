@@ -1,0 +1,336 @@
+#include "quern/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <optional>
+
+#include "quern/base/error.h"
+#include "quern/base/interrupt.h"
+
+namespace quern::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kCheckpointSeconds = 30;
+constexpr int64_t kPatience = 10;
+constexpr int64_t kEvaluations = 25;
+
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+uint64_t windows_of(const task::TokenStream& stream, const Engine& engine) {
+  return task::EvaluationWindows(stream, engine.config().context).windows();
+}
+
+}  // namespace
+
+std::string_view name(StopReason reason) {
+  constexpr std::string_view kNames[] = {"steps", "epochs", "time", "patience", "interrupted"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+double bits_per_byte(double nats_per_token, double bytes_per_token) {
+  return bytes_per_token > 0 ? nats_per_token / std::numbers::ln2 / bytes_per_token : 0;
+}
+
+Trainer::Trainer(Engine& engine, task::TokenStream train, task::TokenStream validation,
+                 TrainerOptions options, Reporter& reporter, TrainObserver& observer)
+    : engine_(engine),
+      train_(std::move(train)),
+      validation_(std::move(validation)),
+      options_(std::move(options)),
+      reporter_(reporter),
+      observer_(observer),
+      started_(options_.started) {
+  if (options_.steps <= 0 && options_.epochs <= 0 && options_.seconds <= 0) {
+    throw UsageError("no_limit", "training has no end: neither steps, epochs nor time is set",
+                     "give --time, --steps or --epochs");
+  }
+  progress_.fingerprint = options_.fingerprint;
+}
+
+double Trainer::spent() const { return seconds_before_ + seconds_between(started_, Clock::now()); }
+
+/// What is left for steps: the end is kept for scoring both texts and for the caller.
+double Trainer::time_left() const {
+  const double windows = static_cast<double>(2 * windows_of(validation_, engine_));
+  const double reserve =
+      windows * evaluation_seconds_per_window_ * 1.1 + save_seconds_ + options_.finish_seconds;
+  return options_.seconds - spent() - reserve;
+}
+
+bool Trainer::resume() {
+  if (options_.checkpoints.empty()) return false;
+  std::vector<std::string> damaged;
+  const auto found = find_checkpoint(options_.checkpoints, &damaged);
+  for (const std::string& message : damaged) reporter_.note(message + "; an older one is taken");
+  if (!found) return false;
+  if (found->progress.fingerprint != options_.fingerprint) {
+    throw UsageError(
+        "other_run",
+        fmt::format("{}: the checkpoint is of another run: data, tokenizer, model or training "
+                    "options differ",
+                    found->path.string()),
+        "resume with the same data and options, or choose another --out");
+  }
+  progress_ = load_checkpoint(found->path, engine_.tensors());
+  seconds_before_ = progress_.seconds;
+  last_train_loss_ = progress_.train_loss;
+  saved_step_ = progress_.step;
+  observer_.on_resume(progress_.step);
+  reporter_.note(fmt::format("resumed at step {} ({} spent)", with_commas(progress_.step),
+                             format_duration(progress_.seconds)));
+  return true;
+}
+
+Schedule Trainer::schedule() const {
+  return {options_.schedule, options_.learning_rate, options_.min_learning_rate,
+          progress_.warmup_steps, progress_.total_steps};
+}
+
+/// Times forward and backward before the first step, so that the schedule has an end from the
+/// start; the loop corrects it at every evaluation.
+void Trainer::measure_speed() {
+  engine_.rehearse();
+  double fastest = std::numeric_limits<double>::max();
+  for (int i = 0; i < 3; ++i) {
+    const auto begin = Clock::now();
+    engine_.rehearse();
+    fastest = std::min(fastest, seconds_between(begin, Clock::now()));
+  }
+  step_average_ = fastest;
+  const double windows = static_cast<double>(engine_.targets_per_step()) /
+                         static_cast<double>(engine_.config().context);
+  evaluation_seconds_per_window_ = fastest / 3 / windows;
+}
+
+void Trainer::estimate_steps(double step_seconds) {
+  const double left = std::max(0.0, time_left());
+  auto total = progress_.step + static_cast<int64_t>(left / std::max(step_seconds, 1e-6));
+  if (options_.steps > 0) total = std::min(total, options_.steps);
+  if (options_.epochs > 0) {
+    total = std::min(total, std::llround(options_.epochs * engine_.steps_per_epoch()));
+  }
+  progress_.total_steps = std::max<int64_t>(total, progress_.step + 1);
+}
+
+void Trainer::plan_steps() {
+  if (progress_.total_steps == 0) {
+    if (options_.seconds > 0) {
+      measure_speed();
+      constexpr double kOverhead = 1.08;  // the optimizer, evaluations, checkpoints
+      estimate_steps(step_average_ * kOverhead);
+    } else {
+      int64_t total = options_.steps > 0 ? options_.steps : std::numeric_limits<int64_t>::max();
+      if (options_.epochs > 0) {
+        total = std::min<int64_t>(
+            total, std::max<int64_t>(1, std::llround(options_.epochs * engine_.steps_per_epoch())));
+      }
+      progress_.total_steps = total;
+    }
+    const int64_t total = progress_.total_steps;
+    progress_.warmup_steps = std::min(
+        options_.warmup_steps >= 0 ? options_.warmup_steps : std::min<int64_t>(total / 20, 200),
+        total / 2);
+    progress_.evaluate_every =
+        options_.evaluate_every > 0
+            ? options_.evaluate_every
+            : std::clamp<int64_t>((total + kEvaluations - 1) / kEvaluations, 1, 1000);
+    // A forward pass is a third of a step: a tenth of the time goes to evaluation.
+    const double windows_per_step = static_cast<double>(engine_.targets_per_step()) /
+                                    static_cast<double>(engine_.config().context);
+    const auto affordable = static_cast<int64_t>(0.3 * windows_per_step *
+                                                 static_cast<double>(progress_.evaluate_every));
+    const auto all = static_cast<int64_t>(windows_of(validation_, engine_));
+    progress_.evaluate_limit =
+        all <= std::max<int64_t>(affordable, 64) ? 0 : std::max<int64_t>(affordable, 64);
+  } else if (options_.seconds > 0) {
+    measure_speed();
+  }
+  if (progress_.evaluate_limit > 0) {
+    reporter_.note(
+        fmt::format("evaluations use a fixed {} of {} validation windows; the final one uses all",
+                    with_commas(progress_.evaluate_limit),
+                    with_commas(static_cast<int64_t>(windows_of(validation_, engine_)))));
+  }
+}
+
+void Trainer::take_step() {
+  const double rate = schedule().rate(progress_.step);
+  const auto begin = Clock::now();
+  const double loss = engine_.step(progress_.step, rate);
+  const double seconds = seconds_between(begin, Clock::now());
+  ++progress_.step;
+  ++steps_here_;
+  step_seconds_ += seconds;
+  step_average_ = steps_here_ == 1 ? seconds : 0.9 * step_average_ + 0.1 * seconds;
+  const double norm = static_cast<double>(engine_.gradient_norm());
+  if (!std::isfinite(loss) || !std::isfinite(norm)) {
+    throw Error("diverged",
+                fmt::format("step {}: the {} is not finite", with_commas(progress_.step),
+                            std::isfinite(loss) ? "gradient" : "loss"),
+                "lower train.learning_rate, or lengthen train.warmup_steps");
+  }
+  loss_sum_ += loss;
+  ++loss_count_;
+  observer_.on_step({progress_.step, loss, rate, norm, spent(),
+                     static_cast<double>(engine_.targets_per_step()) / seconds});
+}
+
+void Trainer::evaluate() {
+  const auto begin = Clock::now();
+  const Evaluation result =
+      engine_.evaluate(validation_, static_cast<uint64_t>(progress_.evaluate_limit));
+  const double windows = std::max(
+      1.0, static_cast<double>(result.targets) / static_cast<double>(engine_.config().context));
+  evaluation_seconds_per_window_ = seconds_between(begin, Clock::now()) / windows;
+  if (loss_count_ > 0) last_train_loss_ = loss_sum_ / static_cast<double>(loss_count_);
+  loss_sum_ = 0;
+  loss_count_ = 0;
+  ++progress_.evaluations;
+  progress_.train_loss = last_train_loss_;
+  const bool best = progress_.best_step < 0 || result.loss < progress_.best_loss;
+  if (best) {
+    progress_.best_step = progress_.step;
+    progress_.best_loss = result.loss;
+    progress_.since_best = 0;
+    engine_.keep_best();
+  } else {
+    ++progress_.since_best;
+  }
+  history_.push_back({progress_.step, last_train_loss_, result.loss,
+                      schedule().rate(progress_.step - 1), spent(), best});
+  observer_.on_evaluation(history_.back(), engine_);
+  if (options_.seconds > 0 && steps_here_ > 0) {
+    estimate_steps(seconds_between(loop_started_, Clock::now()) / static_cast<double>(steps_here_));
+  }
+}
+
+void Trainer::save() {
+  if (options_.checkpoints.empty() || saved_step_ == progress_.step) return;
+  progress_.seconds = spent();
+  const auto begin = Clock::now();
+  save_checkpoint(options_.checkpoints, progress_, engine_.tensors());
+  saved_at_ = Clock::now();
+  save_seconds_ = seconds_between(begin, saved_at_);
+  saved_step_ = progress_.step;
+}
+
+void Trainer::save_when_due() {
+  const bool due = options_.checkpoint_every > 0
+                       ? progress_.step % options_.checkpoint_every == 0
+                       : seconds_between(saved_at_, Clock::now()) >
+                             std::max(kCheckpointSeconds,
+                                      20 * save_seconds_);  // at most a twentieth of the time
+  if (due) save();
+}
+
+bool Trainer::past_deadline() const { return options_.seconds > 0 && time_left() < step_average_; }
+
+std::optional<StopReason> Trainer::reason_to_stop() const {
+  if (interrupted()) return StopReason::kInterrupted;
+  if (past_deadline() && progress_.step > 0) return StopReason::kTime;
+  if (progress_.step >= progress_.total_steps) {
+    if (options_.steps > 0 && progress_.step >= options_.steps) return StopReason::kSteps;
+    if (options_.epochs > 0 &&
+        progress_.step >= std::llround(options_.epochs * engine_.steps_per_epoch())) {
+      return StopReason::kEpochs;
+    }
+    return StopReason::kTime;
+  }
+  const int64_t patience = options_.patience > 0 ? options_.patience
+                           : options_.steps > 0  ? 0
+                                                 : kPatience;
+  if (patience > 0 && progress_.since_best >= patience) return StopReason::kPatience;
+  return std::nullopt;
+}
+
+void Trainer::show(bool last) {
+  const auto now = Clock::now();
+  if (!last && seconds_between(shown_at_, now) < 0.1) return;
+  shown_at_ = now;
+  const double train =
+      loss_count_ > 0 ? loss_sum_ / static_cast<double>(loss_count_) : last_train_loss_;
+  std::string line = fmt::format("step {}/{}  train {:.3f}", with_commas(progress_.step),
+                                 with_commas(progress_.total_steps), train);
+  if (progress_.evaluations > 0 && !history_.empty()) {
+    const double validation = history_.back().validation_loss;
+    line += fmt::format("  validation {:.3f}  gap {:+.3f}", validation,
+                        validation - history_.back().train_loss);
+    if (options_.bytes_per_token > 0) {
+      line +=
+          fmt::format("  {:.3f} bits/byte", bits_per_byte(validation, options_.bytes_per_token));
+    }
+  }
+  line += fmt::format("  rate {:.2e}", schedule().rate(std::max<int64_t>(progress_.step - 1, 0)));
+  if (step_average_ > 0) {
+    line +=
+        fmt::format("  {} tokens/s",
+                    format_count(static_cast<double>(engine_.targets_per_step()) / step_average_));
+    if (options_.peak_flops > 0) {
+      line += fmt::format("  {:.0f} % of peak",
+                          100 * engine_.flops_per_step() / step_average_ / options_.peak_flops);
+    }
+    const double by_steps =
+        static_cast<double>(progress_.total_steps - progress_.step) *
+        (steps_here_ > 0 ? seconds_between(loop_started_, now) / static_cast<double>(steps_here_)
+                         : step_average_);
+    line += fmt::format("  {} left", format_duration(by_steps));
+  }
+  if (progress_.since_best >= 3) {
+    line += fmt::format("  validation rising for {} evaluations", progress_.since_best);
+  }
+  reporter_.progress(line, last);
+}
+
+TrainResult Trainer::run() {
+  const InterruptGuard guard;
+  plan_steps();
+  loop_started_ = saved_at_ = Clock::now();
+  std::optional<StopReason> reason;
+  while (!(reason = reason_to_stop())) {
+    take_step();
+    if (progress_.step % progress_.evaluate_every == 0) evaluate();
+    save_when_due();
+    show(false);
+  }
+  show(true);
+  return finish(*reason);
+}
+
+TrainResult Trainer::finish(StopReason reason) {
+  TrainResult result;
+  result.stopped_because = reason;
+  if (reason != StopReason::kInterrupted &&
+      (history_.empty() || history_.back().step != progress_.step) && progress_.step > 0 &&
+      loss_count_ > 0) {
+    evaluate();
+  }
+  save();
+  if (progress_.best_step < 0) engine_.keep_best();
+  engine_.restore_best();
+  if (reason != StopReason::kInterrupted) {
+    reporter_.progress("scoring the best step on all of the validation text", true);
+    result.validation = engine_.evaluate(validation_);
+    result.train = engine_.evaluate(train_, windows_of(validation_, engine_));
+  }
+  result.steps = progress_.step;
+  result.best_step = progress_.best_step < 0 ? progress_.step : progress_.best_step;
+  result.seconds = spent();
+  if (step_seconds_ > 0) {
+    const double rate = static_cast<double>(steps_here_) / step_seconds_;
+    result.tokens_per_second = rate * static_cast<double>(engine_.targets_per_step());
+    result.flops_per_second = rate * engine_.flops_per_step();
+  }
+  result.verdict = judge(history_, result.train.loss, result.validation.loss);
+  result.history = history_;
+  return result;
+}
+
+}  // namespace quern::train
