@@ -115,7 +115,7 @@ void Trainer::estimate_steps(double step_seconds) {
   auto total = progress_.step + static_cast<int64_t>(left / std::max(step_seconds, 1e-6));
   if (options_.steps > 0) total = std::min(total, options_.steps);
   if (options_.epochs > 0) {
-    total = std::min(total, std::llround(options_.epochs * engine_.steps_per_epoch()));
+    total = std::min(total, std::lround(options_.epochs * engine_.steps_per_epoch()));
   }
   progress_.total_steps = std::max<int64_t>(total, progress_.step + 1);
 }
@@ -130,7 +130,7 @@ void Trainer::plan_steps() {
       int64_t total = options_.steps > 0 ? options_.steps : std::numeric_limits<int64_t>::max();
       if (options_.epochs > 0) {
         total = std::min<int64_t>(
-            total, std::max<int64_t>(1, std::llround(options_.epochs * engine_.steps_per_epoch())));
+            total, std::max<int64_t>(1, std::lround(options_.epochs * engine_.steps_per_epoch())));
       }
       progress_.total_steps = total;
     }
@@ -239,7 +239,7 @@ std::optional<StopReason> Trainer::reason_to_stop() const {
   if (progress_.step >= progress_.total_steps) {
     if (options_.steps > 0 && progress_.step >= options_.steps) return StopReason::kSteps;
     if (options_.epochs > 0 &&
-        progress_.step >= std::llround(options_.epochs * engine_.steps_per_epoch())) {
+        progress_.step >= std::lround(options_.epochs * engine_.steps_per_epoch())) {
       return StopReason::kEpochs;
     }
     return StopReason::kTime;

@@ -1,0 +1,60 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "quern/report/html.h"
+#include "quern/report/line_plot.h"
+
+namespace quern::report {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(NiceTicks, AreRoundAndWithin) {
+  EXPECT_THAT(nice_ticks(0, 10, 5), ElementsAre(0, 2, 4, 6, 8, 10));
+  EXPECT_THAT(nice_ticks(1.9, 4.1, 4),
+              ElementsAre(testing::DoubleEq(2), testing::DoubleEq(2.5), testing::DoubleEq(3),
+                          testing::DoubleEq(3.5), testing::DoubleEq(4)));
+  EXPECT_EQ(nice_ticks(3, 3, 5).size(), 1U);
+}
+
+TEST(LinePlot, PutsPointsWhereTheyBelongAndLeavesOutWhatIsNotFinite) {
+  LinePlot plot;
+  plot.title = "loss <of> \"a\" & b";
+  plot.series = {{"train", {{0, 0}, {5, std::numeric_limits<double>::quiet_NaN()}, {10, 1}}}};
+  const std::string svg = to_svg(plot);
+  // Left bottom and right top of the drawing area: 64…740 by 294…34.
+  EXPECT_THAT(svg, HasSubstr("points=\"64.0,294.0 740.0,34.0 \""));
+  EXPECT_THAT(svg, HasSubstr("loss &lt;of&gt; &quot;a&quot; &amp; b"));
+  EXPECT_THAT(svg, Not(HasSubstr("nan")));
+}
+
+TEST(LinePlot, EmptyAndFlatSeriesStillDraw) {
+  LinePlot plot;
+  plot.series = {{"a", {}}, {"b", {{1, 2}}}};
+  EXPECT_THAT(to_svg(plot), Not(HasSubstr("nan")));
+  EXPECT_THAT(to_svg(LinePlot{}), HasSubstr("</svg>"));
+}
+
+TEST(HtmlPage, EscapesEverythingGiven) {
+  HtmlPage page("<t>");
+  page.heading("<script>");
+  page.preformatted("a\x01<b>");
+  page.table({"<h>"}, {{"<c>"}});
+  const std::string html = page.str();
+  EXPECT_THAT(html, HasSubstr("&lt;script&gt;"));
+  EXPECT_THAT(html, HasSubstr("<pre>a&lt;b&gt;</pre>"));
+  EXPECT_THAT(html, HasSubstr("<td>&lt;c&gt;</td>"));
+  EXPECT_THAT(html, Not(HasSubstr("<script>")));
+}
+
+TEST(MarkdownTable, EscapesBars) {
+  EXPECT_EQ(markdown_table({"a", "b"}, {{"1|2", "x\ny"}}),
+            "| a | b |\n| --- | --- |\n| 1\\|2 | x y |\n");
+}
+
+}  // namespace
+}  // namespace quern::report
