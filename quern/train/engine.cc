@@ -90,7 +90,6 @@ Engine::Engine(const model::ModelConfig& config, const EngineOptions& options,
                task::TokenStream train, ThreadPool& pool)
     : config_(config),
       options_(options),
-      pool_(pool),
       windows_(std::move(train), config.context, options.seed),
       parameters_(make_store(config, options.seed)),
       train_(make_executor(config_, Use::kTrain, rows_of(options), parameters_, states_, pool)),

@@ -78,7 +78,6 @@ class Engine {
 
   model::ModelConfig config_;
   EngineOptions options_;
-  ThreadPool& pool_;
   task::TrainingWindows windows_;
   graph::ParameterStore parameters_;
   graph::StateStore states_;
