@@ -1,0 +1,216 @@
+#include "quern/kernels/cpu/loss.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quern/kernels/cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "quern/kernels/cpu/loss.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "quern/kernels/cpu/math-inl.h"
+
+#ifndef QUERN_KERNELS_CPU_LOSS_ONCE_
+#define QUERN_KERNELS_CPU_LOSS_ONCE_
+namespace quern::kernels::cpu {
+/// What a stretch of logits contributes to its row: Σ eˣ = sum · e^max.
+struct RowPart {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+  double logits = 0;  // Σ x, for label smoothing
+};
+}  // namespace quern::kernels::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace quern::kernels::cpu {
+namespace HWY_NAMESPACE {
+namespace {
+
+HWY_INLINE float maximum(const float* x, int64_t count) {
+  const FloatVec lowest = set(-std::numeric_limits<float>::infinity());
+  Sum m;  // four running maxima
+  m.a = m.b = m.c = m.d = lowest;
+  for_vectors(0, count, [&](auto part, int64_t i) HWY_ATTR {
+    m.a = hn::Max(m.a, part.keep(part.load(x + i), lowest));
+    m.rotate();
+  });
+  const FloatVec all = hn::Max(hn::Max(m.a, m.b), hn::Max(m.c, m.d));
+  return hn::GetLane(hn::MaxOfLanes(Floats(), all));
+}
+
+void ReduceRow(const float* x, int64_t count, bool with_logits, RowPart* out) {
+  const float max = maximum(x, count);
+  // A row of nothing but -∞ has no finite origin to subtract.
+  const FloatVec origin = set(max == -std::numeric_limits<float>::infinity() ? 0.0F : max);
+  Sum sum, logits;
+  for_vectors(0, count, [&](auto part, int64_t i) HWY_ATTR {
+    const FloatVec v = part.load(x + i);
+    sum.a = hn::Add(sum.a, part.keep(exp(hn::Sub(v, origin))));
+    sum.rotate();
+    if (with_logits) {
+      logits.a = hn::Add(logits.a, v);
+      logits.rotate();
+    }
+  });
+  out->max = max;
+  out->sum = sum.total();
+  out->logits = with_logits ? static_cast<double>(logits.total()) : 0;
+}
+
+/// grad (+)= weight · (eˣ⁻ˡˢᵉ - uniform).
+void SoftmaxGrad(const float* x, int64_t count, float lse, float weight, float uniform, float* grad,
+                 bool accumulate) {
+  const FloatVec origin = set(lse), factor = set(weight), shift = set(uniform);
+  for_vectors(0, count, [&](auto part, int64_t i) HWY_ATTR {
+    const FloatVec p = exp(hn::Sub(part.load(x + i), origin));
+    const FloatVec g = hn::Mul(factor, hn::Sub(p, shift));
+    part.store(accumulate ? hn::Add(part.load(grad + i), g) : g, grad + i);
+  });
+}
+
+void SoftmaxRows(const float* x, int64_t rows, int64_t classes, float* y) {
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* from = x + row * classes;
+    float* to = y + row * classes;
+    const FloatVec origin = set(maximum(from, classes));
+    Sum sum;
+    for_vectors(0, classes, [&](auto part, int64_t i) HWY_ATTR {
+      const FloatVec e = exp(hn::Sub(part.load(from + i), origin));
+      part.store(e, to + i);
+      sum.a = hn::Add(sum.a, part.keep(e));
+      sum.rotate();
+    });
+    const FloatVec factor = set(1.0F / sum.total());
+    for_vectors(0, classes, [&](auto part, int64_t i) HWY_ATTR {
+      part.store(hn::Mul(part.load(to + i), factor), to + i);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace quern::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace quern::kernels::cpu {
+namespace {
+HWY_EXPORT(ReduceRow);
+HWY_EXPORT(SoftmaxGrad);
+HWY_EXPORT(SoftmaxRows);
+
+// With fewer rows than this, each is split into parts, where its classes are many.
+constexpr int64_t kFewRows = 16, kRowParts = 16;
+
+RowPart merge(const RowPart& a, const RowPart& b) {
+  if (b.max == -std::numeric_limits<float>::infinity() && b.sum == 0)
+    return {a.max, a.sum, a.logits + b.logits};
+  RowPart c;
+  c.max = std::max(a.max, b.max);
+  const auto rescaled = [&](const RowPart& p) {
+    return p.sum == 0 ? 0.0F : p.sum * std::exp(p.max - c.max);
+  };
+  c.sum = rescaled(a) + rescaled(b);
+  c.logits = a.logits + b.logits;
+  return c;
+}
+
+RowPart merge_tree(const RowPart* parts, int64_t count) {
+  if (count == 1) return parts[0];
+  return merge(merge_tree(parts, count / 2), merge_tree(parts + count / 2, count - count / 2));
+}
+
+/// Writes what a row leaves, returns its smoothed loss.
+double finish_row(const CrossEntropy& c, int64_t row, const RowPart& part, float* nll, float* lse) {
+  const double log_sum = static_cast<double>(part.max) + std::log(static_cast<double>(part.sum));
+  if (lse) lse[row] = static_cast<float>(log_sum);
+  const int32_t target = c.targets[row];
+  if (target < 0) {
+    if (nll) nll[row] = 0;
+    return 0;
+  }
+  const double own = log_sum - static_cast<double>(c.logits[row * c.classes + target]);
+  if (nll) nll[row] = static_cast<float>(own);
+  if (c.label_smoothing == 0) return own;
+  const double smoothing = static_cast<double>(c.label_smoothing);
+  const double mean = log_sum - part.logits / static_cast<double>(c.classes);
+  return own + smoothing * (mean - own);
+}
+}  // namespace
+
+size_t cross_entropy_forward_scratch(int64_t rows) {
+  const int64_t parts = rows < kFewRows ? rows * kRowParts : 0;
+  return static_cast<size_t>(std::max<int64_t>(1, rows)) * sizeof(double) +
+         static_cast<size_t>(parts) * sizeof(RowPart);
+}
+
+void cross_entropy_forward(const Context& context, const CrossEntropy& c, float weight, float* nll,
+                           float* lse, float* loss, std::byte* scratch) {
+  auto* losses = reinterpret_cast<double*>(scratch);
+  const bool smooth = c.label_smoothing != 0;
+  if (c.rows < kFewRows && c.classes >= 2 * kTaskElements) {
+    auto* parts = reinterpret_cast<RowPart*>(losses + c.rows);
+    const int64_t length = divide_up(divide_up(c.classes, kRowParts), 64) * 64;
+    const int64_t count = divide_up(c.classes, length);
+    for_chunks(context, c.rows * count, 1, [&](int64_t task, int64_t) {
+      const int64_t begin = task % count * length;
+      HWY_DYNAMIC_DISPATCH(ReduceRow)
+      (c.logits + task / count * c.classes + begin, std::min(length, c.classes - begin), smooth,
+       parts + task);
+    });
+    for (int64_t row = 0; row < c.rows; ++row) {
+      losses[row] = finish_row(c, row, merge_tree(parts + row * count, count), nll, lse);
+    }
+  } else {
+    for_chunks(context, c.rows, rows_per_task(c.classes), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        RowPart part;
+        HWY_DYNAMIC_DISPATCH(ReduceRow)(c.logits + row * c.classes, c.classes, smooth, &part);
+        losses[row] = finish_row(c, row, part, nll, lse);
+      }
+    });
+  }
+  *loss = static_cast<float>(static_cast<double>(weight) * tree_sum(losses, c.rows));
+}
+
+void cross_entropy_backward(const Context& context, const CrossEntropy& c, const float* lse,
+                            float weight, float* logits_grad, bool accumulate) {
+  const float uniform = c.label_smoothing / static_cast<float>(c.classes);
+  const auto stretch = [&](int64_t row, int64_t begin, int64_t end) {
+    float* grad = logits_grad + row * c.classes;
+    const int32_t target = c.targets[row];
+    if (target < 0) {
+      if (!accumulate) std::fill(grad + begin, grad + end, 0.0F);
+      return;
+    }
+    HWY_DYNAMIC_DISPATCH(SoftmaxGrad)
+    (c.logits + row * c.classes + begin, end - begin, lse[row], weight, uniform, grad + begin,
+     accumulate);
+    if (target >= begin && target < end) grad[target] -= weight * (1.0F - c.label_smoothing);
+  };
+  if (c.classes > kTaskElements) {
+    const int64_t parts = divide_up(c.classes, kTaskElements);
+    for_chunks(context, c.rows * parts, 1, [&](int64_t task, int64_t) {
+      const int64_t begin = task % parts * kTaskElements;
+      stretch(task / parts, begin, std::min(c.classes, begin + kTaskElements));
+    });
+    return;
+  }
+  for_chunks(context, c.rows, rows_per_task(c.classes), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) stretch(row, 0, c.classes);
+  });
+}
+
+void softmax(const Context& context, const float* x, int64_t rows, int64_t classes, float* y) {
+  for_chunks(context, rows, rows_per_task(classes), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(SoftmaxRows)
+    (x + begin * classes, end - begin, classes, y + begin * classes);
+  });
+}
+
+}  // namespace quern::kernels::cpu
+#endif
