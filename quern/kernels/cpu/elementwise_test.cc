@@ -70,7 +70,7 @@ TEST(Activation, KnownValues) {
   const double gelu[] = {-0.04550026389635842, -0.15426876936299347, 0, 0.8413447460685429,
                          2.99595030590511};
   const double silu[] = {-0.2384058440442351, -0.1887703343990727, 0, 0.7310585786300049,
-                         2.857722380147203};
+                         2.8577223804673};
   double y[5];
   reference::activation_forward(Activation::kGelu, x, 5, y);
   expect_near(y, gelu, "gelu", 1e-14);
@@ -103,13 +103,13 @@ TEST(Activation, ReferenceGradientsMeetFiniteDifferences) {
 TEST(GatedUnit, MatchesTheReference) {
   for (const Activation activation : kActivations) {
     for (const auto& [rows, width] : {std::pair<int64_t, int64_t>{1, 1}, {3, 17}, {257, 171}}) {
-      const Floats x = activation_inputs(rows * width * 2);
+      const Floats x = normal_floats(rows * width * 2, 1, 2);
       const Floats dy = normal_floats(rows * width, 2);
       const Floats before = normal_floats(rows * width * 2, 5);
       Floats want(dy.size());
       reference::gated_unit_forward(activation, x.data(), rows, width, want.data());
       const std::string what = name_of(activation, rows * width);
-      expect_kernel(want, 1e-6, what, [&, rows = rows, width = width](const Context& context) {
+      expect_kernel(want, 4e-6, what, [&, rows = rows, width = width](const Context& context) {
         Floats y(dy.size());
         gated_unit_forward(context, activation, x.data(), rows, width, y.data());
         return y;
@@ -118,7 +118,7 @@ TEST(GatedUnit, MatchesTheReference) {
         Floats want_grad = before;
         reference::gated_unit_backward(activation, x.data(), dy.data(), rows, width,
                                        want_grad.data(), accumulate);
-        expect_kernel(want_grad, 2e-6, what,
+        expect_kernel(want_grad, 4e-6, what,
                       [&, rows = rows, width = width](const Context& context) {
                         Floats dx = accumulate ? before : x;  // without accumulate, over x itself
                         gated_unit_backward(context, activation, accumulate ? x.data() : dx.data(),

@@ -36,8 +36,9 @@ inline void expect_close(std::span<const float> got, std::span<const float> want
   for (size_t i = 0; i < got.size(); ++i) {
     const double w = static_cast<double>(want[i]);
     const double error = std::abs(static_cast<double>(got[i]) - w);
-    ASSERT_LE(error, tolerance * (1 + std::abs(w)))
-        << what << " at " << i << ": " << got[i] << " instead of " << w;
+    if (!(error <= tolerance * (1 + std::abs(w)))) {
+      FAIL() << what << " at " << i << ": " << got[i] << " instead of " << w;
+    }
   }
 }
 

@@ -19,7 +19,7 @@ namespace quern::kernels::cpu {
 /// What a stretch of logits contributes to its row: Σ eˣ = sum · e^max.
 struct RowPart {
   float max = -std::numeric_limits<float>::infinity();
-  float sum = 0;
+  double sum = 0;
   double logits = 0;  // Σ x, for label smoothing
 };
 }  // namespace quern::kernels::cpu
@@ -29,6 +29,9 @@ HWY_BEFORE_NAMESPACE();
 namespace quern::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace {
+
+// Sums of so many elements meet in float64, so that a large vocabulary costs no accuracy.
+constexpr int64_t kBlock = 2048;
 
 HWY_INLINE float maximum(const float* x, int64_t count) {
   const FloatVec lowest = set(-std::numeric_limits<float>::infinity());
@@ -46,19 +49,24 @@ void ReduceRow(const float* x, int64_t count, bool with_logits, RowPart* out) {
   const float max = maximum(x, count);
   // A row of nothing but -∞ has no finite origin to subtract.
   const FloatVec origin = set(max == -std::numeric_limits<float>::infinity() ? 0.0F : max);
-  Sum sum, logits;
-  for_vectors(0, count, [&](auto part, int64_t i) HWY_ATTR {
-    const FloatVec v = part.load(x + i);
-    sum.a = hn::Add(sum.a, part.keep(exp(hn::Sub(v, origin))));
-    sum.rotate();
-    if (with_logits) {
-      logits.a = hn::Add(logits.a, v);
-      logits.rotate();
-    }
-  });
+  double sum = 0, logits = 0;
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    Sum block, block_logits;
+    for_vectors(begin, std::min(count, begin + kBlock), [&](auto part, int64_t i) HWY_ATTR {
+      const FloatVec v = part.load(x + i);
+      block.a = hn::Add(block.a, part.keep(exp(hn::Sub(v, origin))));
+      block.rotate();
+      if (with_logits) {
+        block_logits.a = hn::Add(block_logits.a, v);
+        block_logits.rotate();
+      }
+    });
+    sum += static_cast<double>(block.total());
+    if (with_logits) logits += static_cast<double>(block_logits.total());
+  }
   out->max = max;
-  out->sum = sum.total();
-  out->logits = with_logits ? static_cast<double>(logits.total()) : 0;
+  out->sum = sum;
+  out->logits = logits;
 }
 
 /// grad (+)= weight · (eˣ⁻ˡˢᵉ - uniform).
@@ -77,14 +85,18 @@ void SoftmaxRows(const float* x, int64_t rows, int64_t classes, float* y) {
     const float* from = x + row * classes;
     float* to = y + row * classes;
     const FloatVec origin = set(maximum(from, classes));
-    Sum sum;
-    for_vectors(0, classes, [&](auto part, int64_t i) HWY_ATTR {
-      const FloatVec e = exp(hn::Sub(part.load(from + i), origin));
-      part.store(e, to + i);
-      sum.a = hn::Add(sum.a, part.keep(e));
-      sum.rotate();
-    });
-    const FloatVec factor = set(1.0F / sum.total());
+    double sum = 0;
+    for (int64_t begin = 0; begin < classes; begin += kBlock) {
+      Sum block;
+      for_vectors(begin, std::min(classes, begin + kBlock), [&](auto part, int64_t i) HWY_ATTR {
+        const FloatVec e = exp(hn::Sub(part.load(from + i), origin));
+        part.store(e, to + i);
+        block.a = hn::Add(block.a, part.keep(e));
+        block.rotate();
+      });
+      sum += static_cast<double>(block.total());
+    }
+    const FloatVec factor = set(static_cast<float>(1 / sum));
     for_vectors(0, classes, [&](auto part, int64_t i) HWY_ATTR {
       part.store(hn::Mul(part.load(to + i), factor), to + i);
     });
@@ -112,7 +124,7 @@ RowPart merge(const RowPart& a, const RowPart& b) {
   RowPart c;
   c.max = std::max(a.max, b.max);
   const auto rescaled = [&](const RowPart& p) {
-    return p.sum == 0 ? 0.0F : p.sum * std::exp(p.max - c.max);
+    return p.sum == 0 ? 0.0 : p.sum * std::exp(static_cast<double>(p.max - c.max));
   };
   c.sum = rescaled(a) + rescaled(b);
   c.logits = a.logits + b.logits;
@@ -126,7 +138,7 @@ RowPart merge_tree(const RowPart* parts, int64_t count) {
 
 /// Writes what a row leaves, returns its smoothed loss.
 double finish_row(const CrossEntropy& c, int64_t row, const RowPart& part, float* nll, float* lse) {
-  const double log_sum = static_cast<double>(part.max) + std::log(static_cast<double>(part.sum));
+  const double log_sum = static_cast<double>(part.max) + std::log(part.sum);
   if (lse) lse[row] = static_cast<float>(log_sum);
   const int32_t target = c.targets[row];
   if (target < 0) {
