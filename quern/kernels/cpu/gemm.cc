@@ -115,7 +115,8 @@ HWY_INLINE void pack_a(const Gemm& gemm, const KBlock& block, int64_t i, float* 
   }
 }
 
-// Rows of A 2 KiB apart, or a multiple, fall into one or two sets of the first-level cache: pack them.
+// Rows of A 2 KiB apart, or a multiple, fall into one or two sets of the first-level cache: pack
+// them.
 HWY_INLINE bool rows_collide(int64_t ld) { return ld % 512 == 0; }
 
 // B is packed by all, then each task multiplies its rows and columns.
