@@ -23,7 +23,7 @@ struct Attention {
   int64_t kv_batch = 0, kv_row = 0, kv_head = 0;
 
   bool causal = true;
-  int64_t window = 0;  // keys further back than this are masked; 0: all
+  int64_t window = 0;  // a query sees this many keys back, itself included; 0: all
   float scale = 1;     // 1/√D
   // Valid keys of each batch row (B), or null: all. With causal, query t of a row stands at
   // position lengths[b] - queries + t, so a decode step over a cache sees itself and the past.
@@ -32,14 +32,17 @@ struct Attention {
   const float* alibi_slopes =
       nullptr;  // (heads): adds -slope · distance (Press et al. 2021), or null
 
-  // Dropout on the weights; drawn from Philox by (seed, step, layer) and (b, h, i, j), so backward
-  // redraws it.
+  // Dropout on the weights, drawn from Philox so that backward redraws it: counter (query, key / 4,
+  // sample · heads + head, step), key (seed low + layer, seed high ^ kDropoutKey), word key % 4,
+  // kept where the word is at least rate · 2³².
+  static constexpr uint32_t kDropoutKey = 0xA77E4710;
   float dropout = 0;
   const uint32_t* random = nullptr;  // (4): seed low, seed high, step, first global sample index
   uint32_t layer = 0;
 };
 
-/// out (B,T,heads·D); lse (B,heads,T), the log of each row's sum of exponentials, may be null.
+/// out (B,T,heads·D); lse (B,heads,T), the log of each row's sum of exponentials, may be null. A
+/// row that sees no key gives 0 and -∞. head_dim may be up to 512 (ShapeError).
 size_t attention_forward_scratch(const Attention& attention);
 void attention_forward(const Context& context, const Attention& attention, float* out, float* lse,
                        std::byte* scratch);
