@@ -136,7 +136,7 @@ TEST(Session, RefusesATokenOutsideTheVocabulary) {
 
 class Generate : public testing::Test {
  protected:
-  Model model_{"llama"};
+  Model model_{"llama", 256};  // it cannot end the text
   ThreadPool pool_{2};
   std::shared_ptr<const features::Tokenizer> tokenizer_ = features::Tokenizer::byte_level();
 

@@ -146,7 +146,7 @@ TEST_P(Golden, TenStepsOfAdamWAgree) {
     h[graph::kLearningRate] = 1e-2F;
     h[graph::kBeta1] = 0.9F;
     h[graph::kBeta2] = 0.95F;
-    h[graph::kEpsilon] = 1e-8F;
+    h[graph::kEpsilon] = 1e-4F;
     h[graph::kCorrection1] = static_cast<float>(1 - std::pow(0.9, step));
     h[graph::kCorrection2] = static_cast<float>(1 - std::pow(0.95, step));
     optimizer.run();
