@@ -20,16 +20,16 @@ namespace quern::graph {
 struct Observation {
   int32_t layer = 0;
   Tap tap = Tap::kResidual;
-  std::vector<int> heads;  // kAttention; empty: all
-  std::function<void(int32_t layer, int64_t batch, int64_t head, TensorView data)> observe;
+  std::vector<int> heads{};  // kAttention; empty: all
+  std::function<void(int32_t layer, int64_t batch, int64_t head, TensorView data)> observe{};
 };
 
 struct PlanOptions {
   bool backward = false;  // add the backward pass of output "loss"
   std::vector<Value>
-      wrt;  // gradients wanted of these inputs or computed values, besides all parameters
+      wrt{};  // gradients wanted of these inputs or computed values, besides all parameters
   bool parameter_gradients = true;
-  std::vector<Observation> observe;
+  std::vector<Observation> observe{};
   bool trace_nan =
       false;  // after each kernel, throw Error naming op, layer, shapes, parents on the first NaN
   bool reference = false;  // run the references instead of the kernels: tests only

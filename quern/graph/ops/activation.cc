@@ -1,5 +1,5 @@
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/elementwise.h"
 
 // kActivation: y = activation(x). kGatedUnit: x holds gate then value, y = activation(gate) ·
 // value.
@@ -19,15 +19,17 @@ Types infer_activation(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {inputs[0]};
 }
 
+template <typename Kernels>
 void forward_activation(const KernelCall& call) {
-  cpu::activation_forward(*call.context, activation_of(call), call.inputs[0].f32(),
-                          call.inputs[0].elements(), call.outputs[0].f32());
+  Kernels(call).activation_forward(activation_of(call), call.inputs[0].f32(),
+                                   call.inputs[0].elements(), call.outputs[0].f32());
 }
 
+template <typename Kernels>
 void backward_activation(const KernelCall& call) {
-  cpu::activation_backward(*call.context, activation_of(call), call.inputs[0].f32(),
-                           call.output_grads[0].f32(), call.inputs[0].elements(),
-                           call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).activation_backward(activation_of(call), call.inputs[0].f32(),
+                                    call.output_grads[0].f32(), call.inputs[0].elements(),
+                                    call.input_grads[0].f32(), call.accumulate[0]);
 }
 
 Types infer_gated(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -41,17 +43,19 @@ Types infer_gated(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {f32(x.with_back(x.back() / 2))};
 }
 
+template <typename Kernels>
 void forward_gated(const KernelCall& call) {
   const Shape& y = call.outputs[0].shape();
-  cpu::gated_unit_forward(*call.context, activation_of(call), call.inputs[0].f32(), y.rows(),
-                          y.back(), call.outputs[0].f32());
+  Kernels(call).gated_unit_forward(activation_of(call), call.inputs[0].f32(), y.rows(), y.back(),
+                                   call.outputs[0].f32());
 }
 
+template <typename Kernels>
 void backward_gated(const KernelCall& call) {
   const Shape& x = call.inputs[0].shape();
-  cpu::gated_unit_backward(*call.context, activation_of(call), call.inputs[0].f32(),
-                           call.output_grads[0].f32(), x.rows(), x.back() / 2,
-                           call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).gated_unit_backward(activation_of(call), call.inputs[0].f32(),
+                                    call.output_grads[0].f32(), x.rows(), x.back() / 2,
+                                    call.input_grads[0].f32(), call.accumulate[0]);
 }
 
 Saved saves_x(const Attrs&, uint32_t) { return {.inputs = 1}; }
@@ -75,8 +79,10 @@ OpEntry of_x(OpCode code, std::string_view name) {
 OpEntry activation_op() {
   OpEntry entry = of_x(OpCode::kActivation, "activation");
   entry.infer = infer_activation;
-  entry.forward = forward_activation;
-  entry.backward = backward_activation;
+  entry.forward = forward_activation<Cpu>;
+  entry.reference_forward = forward_activation<Reference>;
+  entry.backward = backward_activation<Cpu>;
+  entry.reference_backward = backward_activation<Reference>;
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
   return entry;
@@ -85,8 +91,10 @@ OpEntry activation_op() {
 OpEntry gated_unit_op() {
   OpEntry entry = of_x(OpCode::kGatedUnit, "gated_unit");
   entry.infer = infer_gated;
-  entry.forward = forward_gated;
-  entry.backward = backward_gated;
+  entry.forward = forward_gated<Cpu>;
+  entry.reference_forward = forward_gated<Reference>;
+  entry.backward = backward_gated<Cpu>;
+  entry.reference_backward = backward_gated<Reference>;
   return entry;
 }
 

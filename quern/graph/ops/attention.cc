@@ -1,5 +1,6 @@
 #include "quern/graph/ops/attention.h"
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
 // softmax(Q Kᵀ · scale + masks) V over packed qkv, or over a cache with run-time lengths.
@@ -96,19 +97,21 @@ size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) 
   return cpu::attention_backward_scratch(shape(attrs, inputs));
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  cpu::attention_forward(*call.context, attention_arguments(call), call.outputs[kOut].f32(),
-                         call.outputs[kLogSumExp].f32(), call.scratch);
+  Kernels(call).attention_forward(attention_arguments(call), call.outputs[kOut].f32(),
+                                  call.outputs[kLogSumExp].f32());
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   const cpu::Attention attention = attention_arguments(call);
   const int64_t k = attention.heads * attention.head_dim;
   const int64_t v = k + attention.kv_heads * attention.head_dim;
   float* grad = call.input_grads[kQkv].f32();
-  cpu::attention_backward(*call.context, attention, call.outputs[kOut].f32(),
-                          call.outputs[kLogSumExp].f32(), call.output_grads[kOut].f32(), grad,
-                          grad + k, grad + v, call.scratch);
+  Kernels(call).attention_backward(attention, call.outputs[kOut].f32(),
+                                   call.outputs[kLogSumExp].f32(), call.output_grads[kOut].f32(),
+                                   grad, grad + k, grad + v);
 }
 
 /// Q Kᵀ and P V; a causal mask over packed sequences halves both.
@@ -152,8 +155,10 @@ OpEntry attention_op() {
   entry.saved = saved;
   entry.forward_scratch = forward_scratch;
   entry.backward_scratch = backward_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   // Over a cache the keys of the past have no gradient to give: decoding is not trained through.
   entry.differentiable_inputs = [](const Attrs&, uint32_t present) {

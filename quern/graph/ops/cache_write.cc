@@ -1,5 +1,5 @@
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/movement.h"
 
 // Keys and values of new positions go into the caches at offsets[b] + t.
 namespace quern::graph::ops {
@@ -43,7 +43,10 @@ kernels::cpu::CacheWrite arguments(const KernelCall& call) {
   return write;
 }
 
-void forward(const KernelCall& call) { kernels::cpu::cache_write(*call.context, arguments(call)); }
+template <typename Kernels>
+void forward(const KernelCall& call) {
+  Kernels(call).cache_write(arguments(call));
+}
 
 }  // namespace
 
@@ -59,7 +62,8 @@ OpEntry cache_write_op() {
   entry.saved = saves_nothing;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
   return entry;
 }
 

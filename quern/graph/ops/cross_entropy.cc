@@ -1,8 +1,7 @@
 #include <cstring>
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/loss.h"
-#include "quern/kernels/cpu/movement.h"
 
 // kCrossEntropy: weight · Σ over counted rows of the smoothed loss; the gradient of the logits
 // takes their own place. kSoftmax: the probabilities of each row.
@@ -44,16 +43,19 @@ size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return cpu::cross_entropy_forward_scratch(inputs[kLogits].shape.rows());
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  cpu::cross_entropy_forward(*call.context, arguments(call), *call.inputs[kWeight].f32(),
-                             call.outputs[kNll].f32(), call.outputs[kLogSumExp].f32(),
-                             call.outputs[kLoss].f32(), call.scratch);
+  Kernels(call).cross_entropy_forward(arguments(call), *call.inputs[kWeight].f32(),
+                                      call.outputs[kNll].f32(), call.outputs[kLogSumExp].f32(),
+                                      call.outputs[kLoss].f32());
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
-  cpu::cross_entropy_backward(*call.context, arguments(call), call.outputs[kLogSumExp].f32(),
-                              *call.inputs[kWeight].f32() * *call.output_grads[kLoss].f32(),
-                              call.input_grads[kLogits].f32(), call.accumulate[kLogits]);
+  Kernels(call).cross_entropy_backward(
+      arguments(call), call.outputs[kLogSumExp].f32(),
+      *call.inputs[kWeight].f32() * *call.output_grads[kLoss].f32(),
+      call.input_grads[kLogits].f32(), call.accumulate[kLogits]);
 }
 
 Types infer_softmax(const Attrs&, std::span<const TensorType> inputs) {
@@ -63,15 +65,17 @@ Types infer_softmax(const Attrs&, std::span<const TensorType> inputs) {
   return {f32(check.shape(0))};
 }
 
+template <typename Kernels>
 void forward_softmax(const KernelCall& call) {
   const Shape& x = call.inputs[0].shape();
-  cpu::softmax(*call.context, call.inputs[0].f32(), x.rows(), x.back(), call.outputs[0].f32());
+  Kernels(call).softmax(call.inputs[0].f32(), x.rows(), x.back(), call.outputs[0].f32());
 }
 
+template <typename Kernels>
 void backward_softmax(const KernelCall& call) {
   const Shape& x = call.inputs[0].shape();
-  cpu::softmax_backward(*call.context, call.outputs[0].f32(), call.output_grads[0].f32(), x.rows(),
-                        x.back(), call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).softmax_backward(call.outputs[0].f32(), call.output_grads[0].f32(), x.rows(),
+                                 x.back(), call.input_grads[0].f32(), call.accumulate[0]);
 }
 
 }  // namespace
@@ -87,8 +91,10 @@ OpEntry cross_entropy_op() {
   entry.saved = saved;
   entry.forward_scratch = forward_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kLogits; };
   entry.in_place_gradient = kLogits;
   return entry;
@@ -105,8 +111,10 @@ OpEntry softmax_op() {
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.outputs = 1}; };
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward_softmax;
-  entry.backward = backward_softmax;
+  entry.forward = forward_softmax<Cpu>;
+  entry.reference_forward = forward_softmax<Reference>;
+  entry.backward = backward_softmax<Cpu>;
+  entry.reference_backward = backward_softmax<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };

@@ -1,5 +1,5 @@
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/elementwise.h"
 
 // y = residual + dropout(x): drawn again in backward, so no mask is stored.
 namespace quern::graph::ops {
@@ -37,20 +37,22 @@ cpu::Dropout arguments(const KernelCall& call) {
   return dropout;
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  cpu::dropout(*call.context, arguments(call), call.inputs[kX].f32(),
-               f32_or_null(call.inputs, kResidual), call.outputs[0].f32(), false);
+  Kernels(call).dropout(arguments(call), call.inputs[kX].f32(), f32_or_null(call.inputs, kResidual),
+                        call.outputs[0].f32(), false);
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   const float* grad = call.output_grads[0].f32();
   if (wants(call, kX)) {
-    cpu::dropout(*call.context, arguments(call), grad, nullptr, call.input_grads[kX].f32(),
-                 call.accumulate[kX]);
+    Kernels(call).dropout(arguments(call), grad, nullptr, call.input_grads[kX].f32(),
+                          call.accumulate[kX]);
   }
   if (wants(call, kResidual) && call.input_grads[kResidual].f32() != grad) {
-    cpu::scale(*call.context, grad, call.inputs[kX].elements(), 1,
-               call.input_grads[kResidual].f32(), call.accumulate[kResidual]);
+    Kernels(call).scale(grad, call.inputs[kX].elements(), 1.0F, call.input_grads[kResidual].f32(),
+                        call.accumulate[kResidual]);
   }
 }
 
@@ -67,8 +69,10 @@ OpEntry dropout_op() {
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kResidual; };
   entry.in_place_input = kX;
   entry.gradient_alias = [](const Attrs&, uint32_t present) {

@@ -1,8 +1,6 @@
-#include "quern/kernels/cpu/elementwise.h"
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/gemm.h"
-#include "quern/kernels/cpu/movement.h"
 
 // kAdd: a + factor · b. kMultiply: a · b. kScale: factor · x. The shape of b is that of a or its
 // trailing extents, and b is repeated over the leading ones.
@@ -44,35 +42,36 @@ Types infer_add(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {inputs[kA]};
 }
 
+template <typename Kernels>
 void forward_add(const KernelCall& call) {
   const Extents e = extents(call);
-  cpu::add(*call.context, call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
-           attributes<ScaleAttrs>(call).factor, call.outputs[0].f32());
+  Kernels(call).add(call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
+                    attributes<ScaleAttrs>(call).factor, call.outputs[0].f32());
 }
 
 size_t add_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return broadcast_scratch(inputs) + inputs[kB].bytes();
 }
 
+template <typename Kernels>
 void backward_add(const KernelCall& call) {
   const Extents e = extents(call);
   const float factor = attributes<ScaleAttrs>(call).factor;
   const float* grad = call.output_grads[0].f32();
   if (wants(call, kA) && call.input_grads[kA].f32() != grad) {
-    cpu::scale(*call.context, grad, e.count, 1, call.input_grads[kA].f32(), call.accumulate[kA]);
+    Kernels(call).scale(grad, e.count, 1.0F, call.input_grads[kA].f32(), call.accumulate[kA]);
   }
   if (!wants(call, kB)) return;
   float* b_grad = call.input_grads[kB].f32();
   if (!e.broadcast()) {
-    cpu::scale(*call.context, grad, e.count, factor, b_grad, call.accumulate[kB]);
+    Kernels(call).scale(grad, e.count, factor, b_grad, call.accumulate[kB]);
   } else if (factor == 1) {
-    cpu::column_sum(*call.context, grad, e.count / e.period, e.period, b_grad, call.accumulate[kB],
-                    call.scratch);
+    Kernels(call).column_sum(grad, e.count / e.period, e.period, b_grad, call.accumulate[kB]);
   } else {
     const std::array types{call.inputs[kA].type, call.inputs[kB].type};
     float* sum = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
-    cpu::column_sum(*call.context, grad, e.count / e.period, e.period, sum, false, call.scratch);
-    cpu::scale(*call.context, sum, e.period, factor, b_grad, call.accumulate[kB]);
+    Kernels(call).column_sum(grad, e.count / e.period, e.period, sum, false);
+    Kernels(call).scale(sum, e.period, factor, b_grad, call.accumulate[kB]);
   }
 }
 
@@ -81,10 +80,11 @@ Types infer_multiply(const Attrs&, std::span<const TensorType> inputs) {
   return {inputs[kA]};
 }
 
+template <typename Kernels>
 void forward_multiply(const KernelCall& call) {
   const Extents e = extents(call);
-  cpu::multiply(*call.context, call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
-                call.outputs[0].f32());
+  Kernels(call).multiply(call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
+                         call.outputs[0].f32());
 }
 
 size_t multiply_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
@@ -92,25 +92,25 @@ size_t multiply_backward_scratch(const Attrs&, std::span<const TensorType> input
   return broadcast_scratch(inputs) + (broadcast ? inputs[kA].bytes() : 0);
 }
 
+template <typename Kernels>
 void backward_multiply(const KernelCall& call) {
   const Extents e = extents(call);
   const float* grad = call.output_grads[0].f32();
   if (wants(call, kA)) {
-    cpu::multiply_into(*call.context, grad, call.inputs[kB].f32(), e.count, e.period,
-                       call.input_grads[kA].f32(), call.accumulate[kA]);
+    Kernels(call).multiply_into(grad, call.inputs[kB].f32(), e.count, e.period,
+                                call.input_grads[kA].f32(), call.accumulate[kA]);
   }
   if (!wants(call, kB)) return;
   const float* a = call.inputs[kA].f32();
   float* b_grad = call.input_grads[kB].f32();
   if (!e.broadcast()) {
-    cpu::multiply_into(*call.context, grad, a, e.count, e.count, b_grad, call.accumulate[kB]);
+    Kernels(call).multiply_into(grad, a, e.count, e.count, b_grad, call.accumulate[kB]);
     return;
   }
   const std::array types{call.inputs[kA].type, call.inputs[kB].type};
   float* product = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
-  cpu::multiply(*call.context, grad, a, e.count, e.count, product);
-  cpu::column_sum(*call.context, product, e.count / e.period, e.period, b_grad, call.accumulate[kB],
-                  call.scratch);
+  Kernels(call).multiply(grad, a, e.count, e.count, product);
+  Kernels(call).column_sum(product, e.count / e.period, e.period, b_grad, call.accumulate[kB]);
 }
 
 Types infer_scale(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -119,14 +119,17 @@ Types infer_scale(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {inputs[0]};
 }
 
+template <typename Kernels>
 void forward_scale(const KernelCall& call) {
-  cpu::scale(*call.context, call.inputs[0].f32(), call.inputs[0].elements(),
-             attributes<ScaleAttrs>(call).factor, call.outputs[0].f32(), false);
+  Kernels(call).scale(call.inputs[0].f32(), call.inputs[0].elements(),
+                      attributes<ScaleAttrs>(call).factor, call.outputs[0].f32(), false);
 }
 
+template <typename Kernels>
 void backward_scale(const KernelCall& call) {
-  cpu::scale(*call.context, call.output_grads[0].f32(), call.inputs[0].elements(),
-             attributes<ScaleAttrs>(call).factor, call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).scale(call.output_grads[0].f32(), call.inputs[0].elements(),
+                      attributes<ScaleAttrs>(call).factor, call.input_grads[0].f32(),
+                      call.accumulate[0]);
 }
 
 OpEntry of_two(OpCode code, std::string_view name) {
@@ -149,8 +152,10 @@ OpEntry add_op() {
   entry.infer = infer_add;
   entry.saved = saves_nothing;
   entry.backward_scratch = add_backward_scratch;
-  entry.forward = forward_add;
-  entry.backward = backward_add;
+  entry.forward = forward_add<Cpu>;
+  entry.reference_forward = forward_add<Reference>;
+  entry.backward = backward_add<Cpu>;
+  entry.reference_backward = backward_add<Reference>;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kA, 0}; };
   return entry;
 }
@@ -160,8 +165,10 @@ OpEntry multiply_op() {
   entry.infer = infer_multiply;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b11}; };
   entry.backward_scratch = multiply_backward_scratch;
-  entry.forward = forward_multiply;
-  entry.backward = backward_multiply;
+  entry.forward = forward_multiply<Cpu>;
+  entry.reference_forward = forward_multiply<Reference>;
+  entry.backward = backward_multiply<Cpu>;
+  entry.reference_backward = backward_multiply<Reference>;
   return entry;
 }
 
@@ -176,8 +183,10 @@ OpEntry scale_op() {
   entry.saved = saves_nothing;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward_scale;
-  entry.backward = backward_scale;
+  entry.forward = forward_scale<Cpu>;
+  entry.reference_forward = forward_scale<Reference>;
+  entry.backward = backward_scale<Cpu>;
+  entry.reference_backward = backward_scale<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };

@@ -1,5 +1,5 @@
-#include "quern/kernels/cpu/embedding.h"
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
 // y[row] = scale · Σ table[ids[row]] + positions[offset + t].
@@ -57,21 +57,22 @@ cpu::Embedding arguments(const KernelCall& call) {
   return embedding;
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  cpu::embedding_forward(*call.context, arguments(call), call.outputs[0].f32());
+  Kernels(call).embedding_forward(arguments(call), call.outputs[0].f32());
 }
 
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
   return cpu::embedding_backward_scratch(shape(attrs, inputs[kIds].shape, inputs[kTable].shape));
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   const bool positions = wants(call, kPositions);
-  cpu::embedding_backward(*call.context, arguments(call), call.output_grads[0].f32(),
-                          call.input_grads[kTable].f32(), call.accumulate[kTable],
-                          positions ? call.input_grads[kPositions].f32() : nullptr,
-                          call.accumulate[kPositions],
-                          positions ? call.inputs[kPositions].shape()[0] : 0, call.scratch);
+  Kernels(call).embedding_backward(
+      arguments(call), call.output_grads[0].f32(), call.input_grads[kTable].f32(),
+      call.accumulate[kTable], positions ? call.input_grads[kPositions].f32() : nullptr,
+      call.accumulate[kPositions], positions ? call.inputs[kPositions].shape()[0] : 0);
 }
 
 }  // namespace
@@ -87,8 +88,10 @@ OpEntry embedding_op() {
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = backward_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) {
     return 1U << kTable | 1U << kPositions;
   };

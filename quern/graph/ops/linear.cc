@@ -1,8 +1,7 @@
 #include <algorithm>
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/elementwise.h"
-#include "quern/kernels/cpu/gemm.h"
 
 // y = activation(x Wᵀ + b) + residual, one GEMM with its epilogue.
 namespace quern::graph::ops {
@@ -91,6 +90,7 @@ void types_of(const KernelCall& call, std::array<TensorType, 4>& types) {
   for (size_t i = call.inputs.size(); i < types.size(); ++i) types[i] = {DType::kBool, {}};
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
   std::array<TensorType, 4> types;
   types_of(call, types);
@@ -102,13 +102,13 @@ void forward(const KernelCall& call) {
   gemm.residual = f32_or_null(call.inputs, kResidual);
   gemm.pre_activation = call.outputs[kPreActivation].f32();
   gemm.activation = attributes<LinearAttrs>(call).activation;
-  cpu::gemm(*call.context, gemm, call.scratch);
+  Kernels(call).gemm(gemm);
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   std::array<TensorType, 4> types;
   types_of(call, types);
-  const cpu::Context& context = *call.context;
   const Activation activation = attributes<LinearAttrs>(call).activation;
   const int64_t m = types[kX].shape.rows();
   const int64_t n = types[kWeight].shape[0];
@@ -117,8 +117,8 @@ void backward(const KernelCall& call) {
   if (activation != Activation::kNone) {
     if (keeps_output_grad(*call.attrs, types))
       grad = reinterpret_cast<float*>(call.scratch + kernel_scratch(types));
-    cpu::activation_backward(context, activation, call.outputs[kPreActivation].f32(), y_grad, m * n,
-                             grad, false);
+    Kernels(call).activation_backward(activation, call.outputs[kPreActivation].f32(), y_grad, m * n,
+                                      grad, false);
   }
   if (wants(call, kX)) {
     cpu::Gemm gemm = x_grad_shape(types);
@@ -126,7 +126,7 @@ void backward(const KernelCall& call) {
     gemm.b = call.inputs[kWeight].f32();
     gemm.c = call.input_grads[kX].f32();
     gemm.accumulate = call.accumulate[kX];
-    cpu::gemm(context, gemm, call.scratch);
+    Kernels(call).gemm(gemm);
   }
   if (wants(call, kWeight)) {
     cpu::Gemm gemm = weight_grad_shape(types);
@@ -134,15 +134,14 @@ void backward(const KernelCall& call) {
     gemm.b = call.inputs[kX].f32();
     gemm.c = call.input_grads[kWeight].f32();
     gemm.accumulate = call.accumulate[kWeight];
-    cpu::gemm(context, gemm, call.scratch);
+    Kernels(call).gemm(gemm);
   }
   if (wants(call, kBias)) {
-    cpu::column_sum(context, grad, m, n, call.input_grads[kBias].f32(), call.accumulate[kBias],
-                    call.scratch);
+    Kernels(call).column_sum(grad, m, n, call.input_grads[kBias].f32(), call.accumulate[kBias]);
   }
   if (wants(call, kResidual) && call.input_grads[kResidual].f32() != y_grad) {
-    cpu::scale(context, y_grad, m * n, 1, call.input_grads[kResidual].f32(),
-               call.accumulate[kResidual]);
+    Kernels(call).scale(y_grad, m * n, 1.0F, call.input_grads[kResidual].f32(),
+                        call.accumulate[kResidual]);
   }
 }
 
@@ -164,8 +163,10 @@ OpEntry linear_op() {
   entry.saved = saved;
   entry.forward_scratch = forward_scratch;
   entry.backward_scratch = backward_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
   entry.in_place_input = kResidual;

@@ -1,5 +1,5 @@
-#include "quern/kernels/cpu/movement.h"
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
 // kSlice, kConcat and kGatherRows copy blocks; their backward writes or adds blocks back.
@@ -42,6 +42,7 @@ Types infer_slice(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {{inputs[0].dtype, with_extent(check.shape(0), axis, end - begin)}};
 }
 
+template <typename Kernels>
 void forward_slice(const KernelCall& call) {
   const auto& [axis, begin, end] = attributes<AxisAttrs>(call);
   const TensorView& x = call.inputs[0];
@@ -49,19 +50,20 @@ void forward_slice(const KernelCall& call) {
   const size_t element = size_of(x.type.dtype);
   const int64_t extent = x.shape()[static_cast<size_t>(axis)];
   const auto bytes = [&](int64_t count) { return static_cast<size_t>(count * a.inner) * element; };
-  cpu::copy_blocks(*call.context, x.data + bytes(begin), bytes(extent), call.outputs[0].data,
-                   bytes(end - begin), a.outer, bytes(end - begin));
+  Kernels(call).copy_blocks(x.data + bytes(begin), bytes(extent), call.outputs[0].data,
+                            bytes(end - begin), a.outer, bytes(end - begin));
 }
 
+template <typename Kernels>
 void backward_slice(const KernelCall& call) {
   const auto& [axis, begin, end] = attributes<AxisAttrs>(call);
   const TensorView& x_grad = call.input_grads[0];
   const Around a = around(x_grad.shape(), axis);
   const int64_t extent = x_grad.shape()[static_cast<size_t>(axis)];
-  if (!call.accumulate[0]) cpu::fill_zero(*call.context, x_grad.f32(), x_grad.elements());
-  cpu::add_blocks(*call.context, call.output_grads[0].f32(), (end - begin) * a.inner,
-                  x_grad.f32() + begin * a.inner, extent * a.inner, a.outer,
-                  (end - begin) * a.inner);
+  if (!call.accumulate[0]) Kernels(call).fill_zero(x_grad.f32(), x_grad.elements());
+  Kernels(call).add_blocks(call.output_grads[0].f32(), (end - begin) * a.inner,
+                           x_grad.f32() + begin * a.inner, extent * a.inner, a.outer,
+                           (end - begin) * a.inner);
 }
 
 Types infer_concat(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -76,6 +78,7 @@ Types infer_concat(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {{inputs[0].dtype, with_extent(a, axis, a[static_cast<size_t>(axis)] + b_extent)}};
 }
 
+template <typename Kernels>
 void forward_concat(const KernelCall& call) {
   const int64_t axis = attributes<AxisAttrs>(call).axis;
   const TensorView& y = call.outputs[0];
@@ -85,12 +88,12 @@ void forward_concat(const KernelCall& call) {
   size_t offset = 0;
   for (const TensorView& part : call.inputs) {
     const size_t bytes = static_cast<size_t>(part.shape()[static_cast<size_t>(axis)]) * row;
-    cpu::copy_blocks(*call.context, part.data, bytes, y.data + offset, y_stride, around_y.outer,
-                     bytes);
+    Kernels(call).copy_blocks(part.data, bytes, y.data + offset, y_stride, around_y.outer, bytes);
     offset += bytes;
   }
 }
 
+template <typename Kernels>
 void backward_concat(const KernelCall& call) {
   const int64_t axis = attributes<AxisAttrs>(call).axis;
   const TensorView& y_grad = call.output_grads[0];
@@ -104,11 +107,12 @@ void backward_concat(const KernelCall& call) {
     if (!wants(call, i)) continue;
     float* to = call.input_grads[i].f32();
     if (call.accumulate[i]) {
-      cpu::add_blocks(*call.context, from, y_stride, to, width, a.outer, width);
+      Kernels(call).add_blocks(from, y_stride, to, width, a.outer, width);
     } else {
       const auto bytes = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-      cpu::copy_blocks(*call.context, reinterpret_cast<const std::byte*>(from), bytes(y_stride),
-                       reinterpret_cast<std::byte*>(to), bytes(width), a.outer, bytes(width));
+      Kernels(call).copy_blocks(reinterpret_cast<const std::byte*>(from), bytes(y_stride),
+                                reinterpret_cast<std::byte*>(to), bytes(width), a.outer,
+                                bytes(width));
     }
   }
 }
@@ -128,14 +132,15 @@ cpu::Gather gather_arguments(const KernelCall& call) {
   return {.batch = x[0], .length = x[1], .width = x[2], .rows = call.inputs[1].i32()};
 }
 
+template <typename Kernels>
 void forward_gather(const KernelCall& call) {
-  cpu::gather_rows(*call.context, gather_arguments(call), call.inputs[0].f32(),
-                   call.outputs[0].f32());
+  Kernels(call).gather_rows(gather_arguments(call), call.inputs[0].f32(), call.outputs[0].f32());
 }
 
+template <typename Kernels>
 void backward_gather(const KernelCall& call) {
-  cpu::gather_rows_backward(*call.context, gather_arguments(call), call.output_grads[0].f32(),
-                            call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).gather_rows_backward(gather_arguments(call), call.output_grads[0].f32(),
+                                     call.input_grads[0].f32(), call.accumulate[0]);
 }
 
 OpEntry movement(OpCode code, std::string_view name, size_t inputs) {
@@ -156,8 +161,10 @@ OpEntry slice_op() {
   OpEntry entry = movement(OpCode::kSlice, "slice", 1);
   entry.input_names = {"x"};
   entry.infer = infer_slice;
-  entry.forward = forward_slice;
-  entry.backward = backward_slice;
+  entry.forward = forward_slice<Cpu>;
+  entry.reference_forward = forward_slice<Reference>;
+  entry.backward = backward_slice<Cpu>;
+  entry.reference_backward = backward_slice<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;
 }
@@ -166,8 +173,10 @@ OpEntry concat_op() {
   OpEntry entry = movement(OpCode::kConcat, "concat", 2);
   entry.input_names = {"a", "b"};
   entry.infer = infer_concat;
-  entry.forward = forward_concat;
-  entry.backward = backward_concat;
+  entry.forward = forward_concat<Cpu>;
+  entry.reference_forward = forward_concat<Reference>;
+  entry.backward = backward_concat<Cpu>;
+  entry.reference_backward = backward_concat<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b11U; };
   return entry;
 }
@@ -177,8 +186,10 @@ OpEntry gather_rows_op() {
   entry.input_names = {"x", "rows"};
   entry.infer = infer_gather;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b10}; };
-  entry.forward = forward_gather;
-  entry.backward = backward_gather;
+  entry.forward = forward_gather<Cpu>;
+  entry.reference_forward = forward_gather<Reference>;
+  entry.backward = backward_gather<Cpu>;
+  entry.reference_backward = backward_gather<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;
 }

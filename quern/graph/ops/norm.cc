@@ -1,9 +1,8 @@
-#include "quern/kernels/cpu/norm.h"
 
 #include <cstring>
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/elementwise.h"
 
 // LayerNorm or RMSNorm over the last extent, of x or of the sum x + residual, which is kept.
 namespace quern::graph::ops {
@@ -45,19 +44,21 @@ cpu::Norm arguments(const KernelCall& call) {
   return norm;
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
   const cpu::Norm norm = arguments(call);
   float* sum = call.outputs[kSum].f32();
-  cpu::norm_forward(*call.context, norm, call.outputs[kY].f32(),
-                    norm.residual != nullptr ? sum : nullptr, call.outputs[kStatistics].f32());
+  Kernels(call).norm_forward(norm, call.outputs[kY].f32(), norm.residual != nullptr ? sum : nullptr,
+                             call.outputs[kStatistics].f32());
   if (norm.residual == nullptr && sum != nullptr)
-    cpu::scale(*call.context, norm.x, norm.rows * norm.width, 1, sum, false);
+    Kernels(call).scale(norm.x, norm.rows * norm.width, 1.0F, sum, false);
 }
 
 size_t backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return cpu::norm_backward_scratch(inputs[kX].shape.rows(), inputs[kX].shape.back());
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   cpu::Norm norm = arguments(call);
   const bool summed = !absent(call.inputs, kResidual);
@@ -77,7 +78,7 @@ void backward(const KernelCall& call) {
   if (y_grad == nullptr) {  // only the sum is used further on
     for (const size_t i : {kX, kResidual}) {
       if (!wants(call, i) || call.input_grads[i].f32() == sum_grad) continue;
-      cpu::scale(*call.context, sum_grad, count, 1, call.input_grads[i].f32(), call.accumulate[i]);
+      Kernels(call).scale(sum_grad, count, 1.0F, call.input_grads[i].f32(), call.accumulate[i]);
     }
     for (const size_t i : {kWeight, kBias}) {
       if (!wants(call, i) || call.accumulate[i]) continue;
@@ -90,14 +91,12 @@ void backward(const KernelCall& call) {
   const auto run = [&](float* grad, bool add, float* weight, float* bias) {
     const bool split =
         weight != nullptr && bias != nullptr && call.accumulate[kWeight] != call.accumulate[kBias];
-    cpu::norm_backward(
-        *call.context, norm, statistics, y_grad, sum_grad, grad, add, weight,
-        split ? nullptr : bias,
-        weight != nullptr ? call.accumulate[kWeight] : bias != nullptr && call.accumulate[kBias],
-        call.scratch);
+    Kernels(call).norm_backward(
+        norm, statistics, y_grad, sum_grad, grad, add, weight, split ? nullptr : bias,
+        weight != nullptr ? call.accumulate[kWeight] : bias != nullptr && call.accumulate[kBias]);
     if (split) {
-      cpu::norm_backward(*call.context, norm, statistics, y_grad, nullptr, nullptr, false, nullptr,
-                         bias, call.accumulate[kBias], call.scratch);
+      Kernels(call).norm_backward(norm, statistics, y_grad, nullptr, nullptr, false, nullptr, bias,
+                                  call.accumulate[kBias]);
     }
   };
   if (x_grad == nullptr && residual_grad == nullptr) {
@@ -108,10 +107,10 @@ void backward(const KernelCall& call) {
     run(x_grad, add_x, weight_grad, bias_grad);
   } else if (!add_x) {
     run(x_grad, false, weight_grad, bias_grad);
-    cpu::scale(*call.context, x_grad, count, 1, residual_grad, add_residual);
+    Kernels(call).scale(x_grad, count, 1.0F, residual_grad, add_residual);
   } else if (!add_residual) {
     run(residual_grad, false, weight_grad, bias_grad);
-    cpu::scale(*call.context, residual_grad, count, 1, x_grad, true);
+    Kernels(call).scale(residual_grad, count, 1.0F, x_grad, true);
   } else {
     run(x_grad, true, weight_grad, bias_grad);
     run(residual_grad, true, nullptr, nullptr);
@@ -131,8 +130,10 @@ OpEntry norm_op() {
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = backward_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
   entry.differentiable_outputs = 1U << kY | 1U << kSum;
   entry.required_outputs = [](const Attrs&, uint32_t present) {

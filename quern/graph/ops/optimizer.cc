@@ -1,8 +1,8 @@
-#include "quern/kernels/cpu/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
 
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
 // The optimizer's steps. `hyper` holds what changes from step to step; the norm, where given,
@@ -30,9 +30,9 @@ Types infer_norm(const Attrs&, std::span<const TensorType> inputs) {
 size_t norm_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return cpu::sum_of_squares_scratch(inputs[0].shape.elements());
 }
+template <typename Kernels>
 void forward_norm(const KernelCall& call) {
-  const double sum = cpu::sum_of_squares(*call.context, call.inputs[0].f32(),
-                                         call.inputs[0].elements(), call.scratch);
+  const double sum = Kernels(call).sum_of_squares(call.inputs[0].f32(), call.inputs[0].elements());
   *call.outputs[0].f32() = static_cast<float>(std::sqrt(sum));
 }
 
@@ -46,6 +46,7 @@ Types infer_adamw(const Attrs& attrs, std::span<const TensorType> inputs) {
   check.shape_is(kAdamNorm, Shape{1}, "the global gradient norm");
   return {};
 }
+template <typename Kernels>
 void forward_adamw(const KernelCall& call) {
   const auto& attrs = attributes<OptimizerAttrs>(call);
   const float* hyper = call.inputs[kAdamHyper].f32();
@@ -57,9 +58,9 @@ void forward_adamw(const KernelCall& call) {
   step.correction1 = hyper[kCorrection1];
   step.correction2 = hyper[kCorrection2];
   step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kAdamNorm));
-  cpu::adamw(*call.context, step, attrs.weight_decay, call.inputs[kParameter].elements(),
-             call.inputs[kGradient].f32(), call.inputs[kParameter].f32(), call.inputs[kM].f32(),
-             call.inputs[kV].f32());
+  Kernels(call).adamw(step, attrs.weight_decay, call.inputs[kParameter].elements(),
+                      call.inputs[kGradient].f32(), call.inputs[kParameter].f32(),
+                      call.inputs[kM].f32(), call.inputs[kV].f32());
 }
 
 Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -76,6 +77,7 @@ Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
 size_t muon_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return cpu::muon_scratch(inputs[kParameter].shape[0], inputs[kParameter].shape[1]);
 }
+template <typename Kernels>
 void forward_muon(const KernelCall& call) {
   const auto& attrs = attributes<OptimizerAttrs>(call);
   const float* hyper = call.inputs[kMuonHyper].f32();
@@ -85,9 +87,8 @@ void forward_muon(const KernelCall& call) {
   step.nesterov = attrs.nesterov;
   step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kMuonNorm));
   const Shape& shape = call.inputs[kParameter].shape();
-  cpu::muon(*call.context, step, attrs.weight_decay, shape[0], shape[1],
-            call.inputs[kGradient].f32(), call.inputs[kParameter].f32(),
-            call.inputs[kMomentum].f32(), call.scratch);
+  Kernels(call).muon(step, attrs.weight_decay, shape[0], shape[1], call.inputs[kGradient].f32(),
+                     call.inputs[kParameter].f32(), call.inputs[kMomentum].f32());
 }
 
 Types infer_ema(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -98,10 +99,10 @@ Types infer_ema(const Attrs& attrs, std::span<const TensorType> inputs) {
   check.shape_is(kEmaHyper, Shape{kHyperCount}, kHyperShape);
   return {};
 }
+template <typename Kernels>
 void forward_ema(const KernelCall& call) {
-  cpu::ema(*call.context, call.inputs[kEmaHyper].f32()[kEmaDecay],
-           call.inputs[kParameter].elements(), call.inputs[kParameter].f32(),
-           call.inputs[kShadow].f32());
+  Kernels(call).ema(call.inputs[kEmaHyper].f32()[kEmaDecay], call.inputs[kParameter].elements(),
+                    call.inputs[kParameter].f32(), call.inputs[kShadow].f32());
 }
 
 OpEntry step(OpCode code, std::string_view name, uint32_t required, size_t inputs) {
@@ -125,7 +126,8 @@ OpEntry gradient_norm_op() {
   entry.input_names = {"gradients"};
   entry.infer = infer_norm;
   entry.forward_scratch = norm_scratch;
-  entry.forward = forward_norm;
+  entry.forward = forward_norm<Cpu>;
+  entry.reference_forward = forward_norm<Reference>;
   return entry;
 }
 
@@ -133,7 +135,8 @@ OpEntry adamw_op() {
   OpEntry entry = step(OpCode::kAdamW, "adamw", 0b11111, 6);
   entry.input_names = {"parameter", "gradient", "m", "v", "hyper", "norm"};
   entry.infer = infer_adamw;
-  entry.forward = forward_adamw;
+  entry.forward = forward_adamw<Cpu>;
+  entry.reference_forward = forward_adamw<Reference>;
   return entry;
 }
 
@@ -142,7 +145,8 @@ OpEntry muon_op() {
   entry.input_names = {"parameter", "gradient", "momentum", "hyper", "norm"};
   entry.infer = infer_muon;
   entry.forward_scratch = muon_scratch;
-  entry.forward = forward_muon;
+  entry.forward = forward_muon<Cpu>;
+  entry.reference_forward = forward_muon<Reference>;
   return entry;
 }
 
@@ -150,7 +154,8 @@ OpEntry ema_op() {
   OpEntry entry = step(OpCode::kEma, "ema", 0b111, 3);
   entry.input_names = {"parameter", "shadow", "hyper"};
   entry.infer = infer_ema;
-  entry.forward = forward_ema;
+  entry.forward = forward_ema<Cpu>;
+  entry.reference_forward = forward_ema<Reference>;
   return entry;
 }
 

@@ -1,5 +1,5 @@
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/movement.h"
 
 // kReduce: the mean or sum of each sequence over its valid positions. kCast: another dtype.
 namespace quern::graph::ops {
@@ -30,13 +30,15 @@ cpu::Reduce arguments(const KernelCall& call) {
           .lengths = i32_or_null(call.inputs, kLengths)};
 }
 
+template <typename Kernels>
 void forward_reduce(const KernelCall& call) {
-  cpu::reduce(*call.context, arguments(call), call.inputs[kX].f32(), call.outputs[0].f32());
+  Kernels(call).reduce(arguments(call), call.inputs[kX].f32(), call.outputs[0].f32());
 }
 
+template <typename Kernels>
 void backward_reduce(const KernelCall& call) {
-  cpu::reduce_backward(*call.context, arguments(call), call.output_grads[0].f32(),
-                       call.input_grads[kX].f32(), call.accumulate[kX]);
+  Kernels(call).reduce_backward(arguments(call), call.output_grads[0].f32(),
+                                call.input_grads[kX].f32(), call.accumulate[kX]);
 }
 
 Types infer_cast(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -49,17 +51,19 @@ Types infer_cast(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {{to, inputs[0].shape}};
 }
 
+template <typename Kernels>
 void forward_cast(const KernelCall& call) {
   const TensorView& x = call.inputs[0];
   const TensorView& y = call.outputs[0];
-  cpu::cast(*call.context, x.data, x.type.dtype, y.data, y.type.dtype, x.elements(), false);
+  Kernels(call).cast(x.data, x.type.dtype, y.data, y.type.dtype, x.elements(), false);
 }
 
+template <typename Kernels>
 void backward_cast(const KernelCall& call) {
   const TensorView& from = call.output_grads[0];
   const TensorView& to = call.input_grads[0];
-  cpu::cast(*call.context, from.data, from.type.dtype, to.data, to.type.dtype, from.elements(),
-            call.accumulate[0]);
+  Kernels(call).cast(from.data, from.type.dtype, to.data, to.type.dtype, from.elements(),
+                     call.accumulate[0]);
 }
 
 }  // namespace
@@ -77,8 +81,10 @@ OpEntry reduce_op() {
   };
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward_reduce;
-  entry.backward = backward_reduce;
+  entry.forward = forward_reduce<Cpu>;
+  entry.reference_forward = forward_reduce<Reference>;
+  entry.backward = backward_reduce<Cpu>;
+  entry.reference_backward = backward_reduce<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX; };
   return entry;
 }
@@ -94,8 +100,10 @@ OpEntry cast_op() {
   entry.saved = saves_nothing;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward_cast;
-  entry.backward = backward_cast;
+  entry.forward = forward_cast<Cpu>;
+  entry.reference_forward = forward_cast<Reference>;
+  entry.backward = backward_cast<Cpu>;
+  entry.reference_backward = backward_cast<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;
 }

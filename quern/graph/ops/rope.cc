@@ -1,5 +1,5 @@
+#include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
-#include "quern/kernels/cpu/elementwise.h"
 
 // Rotates the query and key heads of packed qkv by their positions; backward turns back.
 namespace quern::graph::ops {
@@ -48,15 +48,17 @@ cpu::Rope arguments(const KernelCall& call) {
   return rope;
 }
 
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  cpu::rope(*call.context, arguments(call), call.inputs[kQkv].f32(), call.outputs[0].f32(), false);
+  Kernels(call).rope(arguments(call), call.inputs[kQkv].f32(), call.outputs[0].f32(), false);
 }
 
+template <typename Kernels>
 void backward(const KernelCall& call) {
   cpu::Rope rope = arguments(call);
   rope.inverse = true;
-  cpu::rope(*call.context, rope, call.output_grads[0].f32(), call.input_grads[kQkv].f32(),
-            call.accumulate[kQkv]);
+  Kernels(call).rope(rope, call.output_grads[0].f32(), call.input_grads[kQkv].f32(),
+                     call.accumulate[kQkv]);
 }
 
 }  // namespace
@@ -72,8 +74,10 @@ OpEntry rope_op() {
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
-  entry.forward = forward;
-  entry.backward = backward;
+  entry.forward = forward<Cpu>;
+  entry.reference_forward = forward<Reference>;
+  entry.backward = backward<Cpu>;
+  entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kQkv; };
   entry.in_place_input = kQkv;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kQkv, 0}; };

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <utility>
+
+#include "quern/graph/op.h"
+#include "quern/kernels/cpu/attention.h"
+#include "quern/kernels/cpu/elementwise.h"
+#include "quern/kernels/cpu/embedding.h"
+#include "quern/kernels/cpu/gemm.h"
+#include "quern/kernels/cpu/loss.h"
+#include "quern/kernels/cpu/movement.h"
+#include "quern/kernels/cpu/norm.h"
+#include "quern/kernels/cpu/optimizer.h"
+#include "quern/kernels/reference/attention.h"
+#include "quern/kernels/reference/elementwise.h"
+#include "quern/kernels/reference/embedding.h"
+#include "quern/kernels/reference/gemm.h"
+#include "quern/kernels/reference/loss.h"
+#include "quern/kernels/reference/movement.h"
+#include "quern/kernels/reference/muon.h"
+#include "quern/kernels/reference/norm.h"
+#include "quern/kernels/reference/optimizer.h"
+
+// An op's forward and backward are templates over where the arithmetic comes from: the same wiring
+// runs on the kernels of a device and on the plain loops that specify them.
+namespace quern::graph::ops {
+
+/// The processor's kernels: each takes the context first, some take scratch last.
+class Cpu {
+ public:
+  explicit Cpu(const KernelCall& call) : context_(*call.context), scratch_(call.scratch) {}
+
+#define QUERN_KERNEL(name)                                            \
+  template <typename... Args>                                         \
+  auto name(Args&&... args) const {                                   \
+    return kernels::cpu::name(context_, std::forward<Args>(args)...); \
+  }
+#define QUERN_TYPED_KERNEL(name) QUERN_KERNEL(name)
+#define QUERN_KERNEL_WITH_SCRATCH(name)                                         \
+  template <typename... Args>                                                   \
+  auto name(Args&&... args) const {                                             \
+    return kernels::cpu::name(context_, std::forward<Args>(args)..., scratch_); \
+  }
+#include "quern/graph/ops/kernels.inc"
+  QUERN_KERNEL_WITH_SCRATCH(attention_backward)
+  QUERN_KERNEL_WITH_SCRATCH(norm_backward)
+  QUERN_KERNEL(cross_entropy_backward)
+#undef QUERN_KERNEL
+#undef QUERN_TYPED_KERNEL
+#undef QUERN_KERNEL_WITH_SCRATCH
+
+ private:
+  const kernels::cpu::Context& context_;
+  std::byte* scratch_;
+};
+
+/// Plain loops in float64.
+class Reference {
+ public:
+  explicit Reference(const KernelCall&) {}
+
+#define QUERN_KERNEL(name)                                        \
+  template <typename... Args>                                     \
+  auto name(Args&&... args) const {                               \
+    return kernels::reference::name(std::forward<Args>(args)...); \
+  }
+#define QUERN_TYPED_KERNEL(name)                                         \
+  template <typename... Args>                                            \
+  auto name(Args&&... args) const {                                      \
+    return kernels::reference::name<float>(std::forward<Args>(args)...); \
+  }
+#define QUERN_KERNEL_WITH_SCRATCH(name) QUERN_KERNEL(name)
+#include "quern/graph/ops/kernels.inc"
+#undef QUERN_KERNEL
+#undef QUERN_TYPED_KERNEL
+#undef QUERN_KERNEL_WITH_SCRATCH
+
+  // These compute anew what the kernels have kept of the forward pass.
+  void attention_backward(const kernels::cpu::Attention& attention, const float*, const float*,
+                          const float* out_grad, float* q_grad, float* k_grad,
+                          float* v_grad) const {
+    kernels::reference::attention_backward(attention, out_grad, q_grad, k_grad, v_grad);
+  }
+  void norm_backward(const kernels::cpu::Norm& norm, const float*, const float* y_grad,
+                     const float* sum_grad, float* x_grad, bool accumulate_x, float* weight_grad,
+                     float* bias_grad, bool accumulate_parameters) const {
+    kernels::reference::norm_backward(norm, y_grad, sum_grad, x_grad, accumulate_x, weight_grad,
+                                      bias_grad, accumulate_parameters);
+  }
+  void cross_entropy_backward(const kernels::cpu::CrossEntropy& loss, const float*, float weight,
+                              float* logits_grad, bool accumulate) const {
+    kernels::reference::cross_entropy_backward(loss, static_cast<double>(weight), logits_grad,
+                                               accumulate);
+  }
+};
+
+}  // namespace quern::graph::ops
