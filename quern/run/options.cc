@@ -200,6 +200,7 @@ void Options::set(std::string_view key, std::string_view value, Layer layer, std
   if (info == nullptr) unknown_key(key, who);
   Entry& entry = entries_[index_of(*info)];
   std::string checked = check(*info, value, who);
+  if (info->zero_is_auto && checked == "0") checked = "auto";
   if (layer < entry.layer) return;
   if (checked == "auto" && info->fallback == "auto") {
     entry = {std::move(checked), Layer::kDefault, "default"};

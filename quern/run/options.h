@@ -31,6 +31,7 @@ struct OptionInfo {
   std::string_view accepted = {};   // kChoice: words between '|'; else a description for people
   double minimum = 0, maximum = 0;  // kInteger, kNumber: where maximum > minimum
   std::string_view tasks = {};      // tasks that read it, by space; empty: all
+  bool zero_is_auto = false;
 };
 
 /// The one table of all keys, in the order in which the resolved file shows them.

@@ -1,0 +1,151 @@
+#include "quern/run/defaults.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+
+#include "quern/base/progress.h"
+
+namespace quern::run {
+namespace {
+
+/// One row a size and time budget: what is best within it on two cores.
+struct Row {
+  std::string_view size;
+  double seconds;  // holds up to this budget
+  int64_t layers, heads, width, context, batch;
+  double learning_rate;
+  double dropout;
+};
+constexpr double kAny = std::numeric_limits<double>::max();
+constexpr std::array<Row, 6> kRows = {{
+    {"tiny", 300, 4, 4, 128, 128, 16, 4e-3, 0.0},
+    {"tiny", kAny, 4, 4, 192, 128, 16, 3e-3, 0.1},
+    {"small", 1800, 6, 6, 384, 128, 16, 2e-3, 0.1},
+    {"small", kAny, 6, 6, 384, 256, 16, 2e-3, 0.2},
+    {"base", kAny, 12, 12, 768, 512, 16, 6e-4, 0.1},
+    {"large", kAny, 24, 16, 1024, 1024, 16, 3e-4, 0.1},
+}};
+
+const Row& row_for(std::string_view size, double seconds) {
+  return *std::find_if(kRows.begin(), kRows.end(),
+                       [&](const Row& row) { return row.size == size && seconds <= row.seconds; });
+}
+
+/// The time that the row is chosen for: the budget, or without one, no bound.
+double budget(const Options& options) {
+  const double seconds = options.duration("train.time");
+  return seconds > 0 ? seconds : kAny;
+}
+
+void decide_size(Options& options, const TextFacts& facts) {
+  if (options.is_auto("model.preset")) {
+    options.set("model.preset", "llama", Layer::kData, "text to continue");
+  }
+  if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
+      options.text("train.time").empty()) {
+    options.set("train.time", "10m", Layer::kData, "no --time, --steps or --epochs given");
+  }
+  if (options.is_auto("model.size")) {
+    const bool small = facts.bytes > 20'000'000 && budget(options) > 3600;
+    options.set("model.size", small ? "small" : "tiny", Layer::kData,
+                fmt::format("{} of text", format_bytes(static_cast<double>(facts.bytes))));
+  }
+}
+
+void decide_by_size(Options& options) {
+  const std::string who = std::string(options.text("model.size"));
+  const Row& row = row_for(who, budget(options));
+  const auto set = [&](std::string_view key, auto value) {
+    options.set(key, value, Layer::kSize, who);
+  };
+  set("model.layers", row.layers);
+  set("model.heads", row.heads);
+  set("model.width", row.width);
+  set("model.context", row.context);
+  set("train.batch", row.batch);
+  set("train.learning_rate", row.learning_rate);
+  set("regularise.dropout", row.dropout);
+  set("regularise.attention_dropout", 0.0);
+  set("regularise.weight_decay", 0.1);
+  set("train.optimizer", "muon");
+  set("train.beta2", 0.95);
+  set("model.ngram_orders", int64_t{0});
+  set("model.ngram_buckets", int64_t{0});
+}
+
+void decide_by_preset(Options& options) {
+  model::ModelConfig config;
+  const std::string preset(options.text("model.preset"));
+  model::apply_preset(config, preset);
+  const auto set = [&](std::string_view key, std::string_view value) {
+    options.set(key, value, Layer::kPreset, preset);
+  };
+  set("model.position", model::name(config.position));
+  set("model.norm", model::name(config.norm));
+  set("model.norm_place", model::name(config.norm_place));
+  set("model.activation", model::name(config.activation));
+  set("model.bias", config.bias ? "true" : "false");
+  set("model.tie_embeddings", config.tie_embeddings ? "true" : "false");
+}
+
+void decide_by_data(Options& options, const TextFacts& facts) {
+  // One token a KiB of text: rarer tokens are seen too seldom to be learnt.
+  const uint64_t vocabulary =
+      std::clamp<uint64_t>(std::bit_floor(std::max<uint64_t>(facts.bytes / 1024, 1)), 512, 16384);
+  options.set("tokenizer.vocabulary", static_cast<int64_t>(vocabulary), Layer::kData,
+              fmt::format("{} of text", format_bytes(static_cast<double>(facts.bytes))));
+}
+
+/// What follows from keys decided before.
+void decide_dependent(Options& options) {
+  options.set("model.kv_heads", options.integer("model.heads"), Layer::kData, "as many as heads");
+  model::ModelConfig config;
+  config.width = options.integer("model.width");
+  config.activation = model::parse_feed_forward(options.text("model.activation"));
+  options.set("model.ffn_width", model::default_ffn_width(config), Layer::kData,
+              "from width and activation");
+  options.set("train.min_learning_rate", options.number("train.learning_rate") * 0.1, Layer::kData,
+              "a tenth of the peak");
+}
+
+}  // namespace
+
+void decide_text(Options& options, const TextFacts& facts) {
+  decide_size(options, facts);
+  decide_by_preset(options);
+  decide_by_size(options);
+  decide_by_data(options, facts);
+  decide_dependent(options);
+}
+
+model::ModelConfig model_config(const Options& options, int64_t vocabulary) {
+  model::ModelConfig config;
+  model::apply_preset(config, options.text("model.preset"));
+  config.vocabulary = vocabulary;
+  config.layers = options.integer("model.layers");
+  config.heads = options.integer("model.heads");
+  config.kv_heads = options.integer("model.kv_heads");
+  config.width = options.integer("model.width");
+  config.ffn_width = options.integer("model.ffn_width");
+  config.context = options.integer("model.context");
+  config.position = model::parse_position(options.text("model.position"));
+  config.norm = model::parse_norm(options.text("model.norm"));
+  config.norm_place = model::parse_norm_place(options.text("model.norm_place"));
+  config.activation = model::parse_feed_forward(options.text("model.activation"));
+  config.bias = options.boolean("model.bias");
+  config.tie_embeddings = options.boolean("model.tie_embeddings");
+  config.ngram_orders = options.integer("model.ngram_orders");
+  config.ngram_buckets = options.integer("model.ngram_buckets");
+  config.dropout = static_cast<float>(options.number("regularise.dropout"));
+  config.attention_dropout = static_cast<float>(options.number("regularise.attention_dropout"));
+  config.drop_path = static_cast<float>(options.number("regularise.drop_path"));
+  config.label_smoothing = static_cast<float>(options.number("regularise.label_smoothing"));
+  config.validate();
+  return config;
+}
+
+}  // namespace quern::run
