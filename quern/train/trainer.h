@@ -80,6 +80,9 @@ class Trainer {
   /// is of another run (fingerprint).
   bool resume();
 
+  /// Evaluations of the run gone on with, for the verdict.
+  void recall(std::vector<EvaluationRecord> history) { history_ = std::move(history); }
+
   /// Trains until a limit, patience or a signal. At a limit the best step is restored and scored on
   /// the whole validation stream; after a signal a checkpoint is saved and the best step restored
   /// unscored. Throws Error("diverged") when the loss is no longer finite.

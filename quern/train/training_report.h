@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "quern/model/model_config.h"
+#include "quern/run/options.h"
+#include "quern/run/run_folder.h"
+#include "quern/train/experiment_log.h"
+#include "quern/train/trainer.h"
+
+namespace quern::train {
+
+/// What the reports of a finished run tell. Pointers are not owned.
+struct TrainingReport {
+  std::string name;
+  const run::Options* options = nullptr;
+  const run::Pipeline* pipeline = nullptr;
+  const model::ModelConfig* config = nullptr;
+  const TrainResult* result = nullptr;
+  int64_t parameters = 0;
+  double bits_per_byte = 0;
+  std::optional<double> baseline_bits_per_byte;
+  LoggedLosses losses;
+  std::string sample;
+};
+
+/// report.html: the result beside the baseline, loss curves, a sample, every option.
+std::string report_html(const TrainingReport& report);
+/// MODEL_CARD.md, in the layout of Hugging Face's model cards. Holds nothing that changes between
+/// equal runs but times.
+std::string model_card(const TrainingReport& report);
+
+/// Who won, plainly: "2.310 bits per byte; the 5-gram has 2.440: the model wins by 5.3 %".
+std::string result_line(double bits_per_byte, std::optional<double> baseline_bits_per_byte);
+
+}  // namespace quern::train
