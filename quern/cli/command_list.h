@@ -6,6 +6,9 @@ namespace quern::cli {
 
 // One function a command, each in NAME_command.cc; command_table.cc registers them.
 Action declare_generate(CLI::App& app, Invocation& invocation);
+Action declare_bench(CLI::App& app, Invocation& invocation);
+Action declare_info(CLI::App& app, Invocation& invocation);
 Action declare_options(CLI::App& app, Invocation& invocation);
+Action declare_train(CLI::App& app, Invocation& invocation);
 
 }  // namespace quern::cli

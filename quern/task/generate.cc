@@ -6,51 +6,26 @@
 #include <utility>
 
 #include "quern/base/error.h"
+#include "quern/features/token_cache.h"
 #include "quern/features/tokenizer_training.h"
 
 namespace quern::task {
 namespace {
 
-TokenStream in_memory(std::shared_ptr<const std::vector<uint32_t>> tokens) {
+TokenStream stream_of(std::shared_ptr<const features::TokenCache> cache, data::Part part) {
   TokenStream stream;
-  stream.tokens = tokens->size();
-  stream.read = [tokens = std::move(tokens)](uint64_t begin, std::span<uint32_t> out) {
-    std::copy_n(tokens->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
+  stream.tokens = (*cache)[part].tokens();
+  if (stream.tokens < 2) {
+    throw Error("too_short", fmt::format("the {} part has fewer than two tokens", data::name(part)),
+                "give more text, or another data.validation");
+  }
+  stream.read = [cache = std::move(cache), part](uint64_t begin, std::span<uint32_t> out) {
+    (*cache)[part].read(begin, out);
   };
   return stream;
 }
 
-TokenStream encode(const data::TextCorpus& corpus, data::Part part,
-                   const features::Tokenizer& tokenizer, Reporter& reporter) {
-  auto tokens = std::make_shared<std::vector<uint32_t>>();
-  const auto end_of_text = tokenizer.end_of_text();
-  const auto total = static_cast<double>(corpus.counts()[part].bytes);
-  const Estimate estimate(total);
-  double done = 0;
-  corpus.for_each(part, [&](const data::TextPiece& piece) {
-    if (piece.first && piece.begins && tokens->empty() && end_of_text) {
-      tokens->push_back(*end_of_text);
-    }
-    tokenizer.encode(piece.text, *tokens);
-    if (piece.last && piece.ends && end_of_text) tokens->push_back(*end_of_text);
-    done += static_cast<double>(piece.text.size());
-    reporter.progress(fmt::format("encoding {}: {} of {}, {} left", data::name(part),
-                                  format_bytes(done), format_bytes(total),
-                                  format_duration(estimate.seconds_left(done))));
-  });
-  if (tokens->size() < 2) {
-    throw Error("too_short", fmt::format("the {} part has fewer than two tokens", data::name(part)),
-                "give more text, or another data.validation");
-  }
-  return in_memory(std::move(tokens));
-}
-
 }  // namespace
-
-double GenerateTask::bytes_per_token() const {
-  return static_cast<double>(corpus.counts()[data::Part::kValidation].bytes) /
-         static_cast<double>(validation.tokens - 1);
-}
 
 data::TextOptions text_options(const run::Options& options) {
   data::TextOptions text;
@@ -83,11 +58,15 @@ std::shared_ptr<const features::Tokenizer> make_tokenizer(const data::TextCorpus
 
 GenerateTask make_generate_task(data::TextCorpus corpus,
                                 std::shared_ptr<const features::Tokenizer> tokenizer,
-                                Reporter& reporter) {
+                                ThreadPool& pool, Reporter& reporter) {
   GenerateTask task;
   task.tokenizer = std::move(tokenizer);
-  task.train = encode(corpus, data::Part::kTrain, *task.tokenizer, reporter);
-  task.validation = encode(corpus, data::Part::kValidation, *task.tokenizer, reporter);
+  const auto cache = std::make_shared<const features::TokenCache>(features::open_token_cache(
+      corpus, *task.tokenizer, features::default_cache_folder(), pool, reporter));
+  task.train = stream_of(cache, data::Part::kTrain);
+  task.validation = stream_of(cache, data::Part::kValidation);
+  task.bytes_per_token = static_cast<double>((*cache)[data::Part::kValidation].predicted_bytes()) /
+                         static_cast<double>(task.validation.tokens - 1);
   task.pipeline.task = "generate";
   task.pipeline.data_fingerprint = corpus.fingerprint();
   task.pipeline.tokenizer_fingerprint = fmt::format("{:016x}", task.tokenizer->fingerprint());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quern/base/progress.h"
+#include "quern/base/thread_pool.h"
 #include "quern/data/text_corpus.h"
 #include "quern/features/tokenizer.h"
 #include "quern/run/options.h"
@@ -19,9 +20,7 @@ struct GenerateTask {
   data::TextCorpus corpus;
   TokenStream train, validation;
   run::Pipeline pipeline;
-
-  /// Bytes of validation text for each predicted token of it.
-  double bytes_per_token() const;
+  double bytes_per_token = 0;  // of the validation text, for each predicted token of it
 };
 
 /// Options of section [data] as the reader takes them.
@@ -33,11 +32,10 @@ std::shared_ptr<const features::Tokenizer> make_tokenizer(const data::TextCorpus
                                                           const run::Options& options,
                                                           Reporter& reporter);
 
-/// Encodes the parts. A document begins after the end-of-text token of the one before; the first
-/// begins after one too, so that its first token is predicted. Throws Error("too_short") where a
-/// part has fewer than two tokens.
+/// Opens the tokens of the parts, encoding them where no cache has them. Throws Error("too_short")
+/// where a part has fewer than two tokens.
 GenerateTask make_generate_task(data::TextCorpus corpus,
                                 std::shared_ptr<const features::Tokenizer> tokenizer,
-                                Reporter& reporter);
+                                ThreadPool& pool, Reporter& reporter);
 
 }  // namespace quern::task

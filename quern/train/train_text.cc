@@ -88,38 +88,6 @@ void check_task(const run::Options& options) {
   }
 }
 
-EngineOptions engine_options(const run::Options& options) {
-  EngineOptions engine;
-  engine.batch = options.integer("train.batch");
-  engine.accumulate = options.integer("train.accumulate");
-  engine.seed = static_cast<uint64_t>(options.integer("seed"));
-  engine.token_dropout = options.number("regularise.token_dropout");
-  const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
-  engine.optimizer.muon = options.text("train.optimizer") == "muon";
-  engine.optimizer.beta1 = real("train.beta1");
-  engine.optimizer.beta2 = real("train.beta2");
-  engine.optimizer.weight_decay = real("regularise.weight_decay");
-  engine.optimizer.clip = real("train.clip");
-  engine.optimizer.ema = real("regularise.ema");
-  return engine;
-}
-
-TrainerOptions trainer_options(const run::Options& options) {
-  TrainerOptions trainer;
-  trainer.schedule = parse_schedule(options.text("train.schedule"));
-  trainer.learning_rate = options.number("train.learning_rate");
-  trainer.min_learning_rate = options.number("train.min_learning_rate");
-  trainer.warmup_steps =
-      options.is_auto("train.warmup_steps") ? -1 : options.integer("train.warmup_steps");
-  trainer.steps = options.integer("train.steps");
-  trainer.epochs = options.number("train.epochs");
-  trainer.seconds = options.duration("train.time");
-  trainer.evaluate_every = options.integer("train.evaluate_every");
-  trainer.patience = options.integer("train.patience");
-  trainer.checkpoint_every = options.integer("train.checkpoint_every");
-  return trainer;
-}
-
 /// One call of train_text, stage by stage.
 class TextTraining {
  public:
@@ -163,6 +131,7 @@ class TextTraining {
   }
 
   void prepare_data() {
+    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     data::TextCorpus corpus =
         data::open_text_corpus(request_.data, task::text_options(options_), reporter_);
     if (!going_on_) {
@@ -174,13 +143,13 @@ class TextTraining {
     const bool has_tokenizer = going_on_ && fs::exists(tokenizer_path);
     auto tokenizer = has_tokenizer ? features::Tokenizer::load(tokenizer_path)
                                    : task::make_tokenizer(corpus, options_, reporter_);
-    task_ = task::make_generate_task(std::move(corpus), std::move(tokenizer), reporter_);
+    task_ = task::make_generate_task(std::move(corpus), std::move(tokenizer), *pool_, reporter_);
     reporter_.note(fmt::format(
         "tokens: {} to train on, {} to validate on; vocabulary {} ({}), {:.2f} bytes a token",
         with_commas(static_cast<int64_t>(task_.train.tokens)),
         with_commas(static_cast<int64_t>(task_.validation.tokens)),
         with_commas(static_cast<int64_t>(task_.tokenizer->vocabulary())), task_.tokenizer->kind(),
-        task_.bytes_per_token()));
+        task_.bytes_per_token));
   }
 
   /// Each inference with its reason and the override.
@@ -207,7 +176,6 @@ class TextTraining {
     const EngineOptions engine = engine_options(options_);
     require_memory(memory_need(config_, engine).total(), options_.bytes("memory"),
                    options_.text("model.size"));
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     run::create_run_folder(folder_);
     task_.tokenizer->save(folder_ / run::kTokenizerFile);
     write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
@@ -239,7 +207,7 @@ class TextTraining {
     options.peak_flops = request_.peak_flops;
     options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = fingerprint(options_, task_.pipeline);
-    options.bytes_per_token = task_.bytes_per_token();
+    options.bytes_per_token = task_.bytes_per_token;
     options.finish_seconds = 1;
     ExperimentLog log(folder_, options.bytes_per_token,
                       [this](Engine& engine) { return sample(engine); });
@@ -325,6 +293,38 @@ class TextTraining {
 };
 
 }  // namespace
+
+EngineOptions engine_options(const run::Options& options) {
+  EngineOptions engine;
+  engine.batch = options.integer("train.batch");
+  engine.accumulate = options.integer("train.accumulate");
+  engine.seed = static_cast<uint64_t>(options.integer("seed"));
+  engine.token_dropout = options.number("regularise.token_dropout");
+  const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
+  engine.optimizer.muon = options.text("train.optimizer") == "muon";
+  engine.optimizer.beta1 = real("train.beta1");
+  engine.optimizer.beta2 = real("train.beta2");
+  engine.optimizer.weight_decay = real("regularise.weight_decay");
+  engine.optimizer.clip = real("train.clip");
+  engine.optimizer.ema = real("regularise.ema");
+  return engine;
+}
+
+TrainerOptions trainer_options(const run::Options& options) {
+  TrainerOptions trainer;
+  trainer.schedule = parse_schedule(options.text("train.schedule"));
+  trainer.learning_rate = options.number("train.learning_rate");
+  trainer.min_learning_rate = options.number("train.min_learning_rate");
+  trainer.warmup_steps =
+      options.is_auto("train.warmup_steps") ? -1 : options.integer("train.warmup_steps");
+  trainer.steps = options.integer("train.steps");
+  trainer.epochs = options.number("train.epochs");
+  trainer.seconds = options.duration("train.time");
+  trainer.evaluate_every = options.integer("train.evaluate_every");
+  trainer.patience = options.integer("train.patience");
+  trainer.checkpoint_every = options.integer("train.checkpoint_every");
+  return trainer;
+}
 
 TrainSummary train_text(const TrainRequest& request, Reporter& reporter) {
   return TextTraining(request, reporter).run();

@@ -34,6 +34,10 @@ struct TrainSummary {
   std::string metrics_json;  // what metrics.json holds; of an interrupted run: so far
 };
 
+/// What decided options say of the engine and of the loop.
+EngineOptions engine_options(const run::Options& options);
+TrainerOptions trainer_options(const run::Options& options);
+
 /// Reads and divides the text, trains tokenizer and model, scores, and leaves the whole run folder.
 /// Every decision is noted with its reason and the key that overrides it. Throws UsageError
 /// (contradicting options; a run already there), and whatever the parts throw.

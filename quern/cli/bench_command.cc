@@ -1,0 +1,100 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/base/random.h"
+#include "quern/cli/command.h"
+#include "quern/cli/command_list.h"
+#include "quern/run/defaults.h"
+#include "quern/train/engine.h"
+#include "quern/train/train_text.h"
+
+namespace quern::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::ordered_json;
+
+/// Uniform tokens from the counter: no data, no memory.
+task::TokenStream random_tokens(int64_t vocabulary, uint64_t seed) {
+  task::TokenStream stream;
+  stream.tokens = uint64_t{1} << 24;
+  stream.read = [=](uint64_t begin, std::span<uint32_t> out) {
+    Random random(seed, Stream::kTest, begin);
+    for (uint32_t& token : out) {
+      token = static_cast<uint32_t>(random.below(static_cast<uint64_t>(vocabulary)));
+    }
+  };
+  return stream;
+}
+
+int bench_train(Invocation& invocation) {
+  run::Options options = invocation.options;
+  const bool steps_given = options.integer("train.steps") > 0;
+  const int64_t steps = steps_given ? options.integer("train.steps") : 20;
+  if (options.is_auto("tokenizer.vocabulary")) {
+    options.set("tokenizer.vocabulary", int64_t{8192}, run::Layer::kData, "bench");
+  }
+  run::decide_text(options, {0, 0});
+  const model::ModelConfig config =
+      run::model_config(options, options.integer("tokenizer.vocabulary"));
+  const train::EngineOptions engine_options = train::engine_options(options);
+  ThreadPool pool(static_cast<int>(options.integer("threads")));
+  train::Engine engine(config, engine_options,
+                       random_tokens(config.vocabulary, engine_options.seed), pool);
+  std::vector<double> times;
+  constexpr int64_t kWarmUp = 2;
+  for (int64_t step = 0; step < steps + kWarmUp; ++step) {
+    const auto begin = Clock::now();
+    engine.step(step, options.number("train.learning_rate"));
+    const double ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+    if (step >= kWarmUp) times.push_back(ms);
+    invocation.reporter->progress(fmt::format("step {}: {:.2f} ms", step + 1, ms));
+  }
+  std::sort(times.begin(), times.end());
+  const double median = times[times.size() / 2];
+  const auto tokens = static_cast<double>(engine.targets_per_step());
+  const double flops = engine.flops_per_step();
+  ordered_json json{
+      {"preset", config.preset},
+      {"parameters", engine.parameters().count()},
+      {"threads", pool.threads()},
+      {"steps", steps},
+      {"tokens_per_step", engine.targets_per_step()},
+      {"tokens_per_second", tokens / median * 1000},
+      {"step_ms", {{"median", median}, {"min", times.front()}}},
+      {"flops_per_token", flops / tokens},
+      {"flops_counted", "matrix products and attention, forward and backward, 2 a multiply-add"},
+      {"gflops", flops / median / 1e6},
+      {"planned_bytes", engine.planned_bytes()},
+      {"allocated_bytes", engine.allocated_bytes()}};
+  if (invocation.json) {
+    invocation.print(json.dump() + "\n");
+  } else {
+    invocation.print(fmt::format(
+        "{} parameters, {} threads: {:.2f} ms a step (fastest {:.2f}), {:.0f} tokens/s, {:.1f} "
+        "GFLOP/s\nplanned {}, allocated {}\n",
+        format_count(static_cast<double>(engine.parameters().count())), pool.threads(), median,
+        times.front(), tokens / median * 1000, flops / median / 1e6,
+        format_bytes(static_cast<double>(engine.planned_bytes())),
+        format_bytes(static_cast<double>(engine.allocated_bytes()))));
+  }
+  return 0;
+}
+
+}  // namespace
+
+Action declare_bench(CLI::App& app, Invocation& invocation) {
+  app.require_subcommand(1);
+  CLI::App* train = app.add_subcommand("train", "Time training steps on random tokens");
+  add_option_flag(*train, invocation, "--preset", "model.preset");
+  add_option_flag(*train, invocation, "--size", "model.size");
+  add_option_flag(*train, invocation, "--steps", "train.steps");
+  return [](Invocation& in) { return bench_train(in); };
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,147 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/cli/command.h"
+#include "quern/cli/command_list.h"
+#include "quern/formats/json.h"
+#include "quern/formats/safetensors.h"
+#include "quern/run/run_folder.h"
+#include "quern/train/checkpoint.h"
+
+namespace quern::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Info {
+  ordered_json json;
+  std::string text;
+};
+
+std::string line(std::string_view name, const std::string& value) {
+  return fmt::format("{:<14}{}\n", name, value);
+}
+
+Info describe_run(const fs::path& folder) {
+  const run::Run run = run::load_run(folder);
+  const model::ModelConfig& c = run.config;
+  const auto bytes = static_cast<uint64_t>(fs::file_size(folder / run::kWeightsFile));
+  Info info;
+  info.json = {{"run", folder.string()},
+               {"task", run.pipeline.task},
+               {"preset", c.preset},
+               {"parameters", run.parameters.count()},
+               {"layers", c.layers},
+               {"heads", c.heads},
+               {"width", c.width},
+               {"context", c.context},
+               {"vocabulary", c.vocabulary},
+               {"tokenizer", run.tokenizer->kind()},
+               {"bytes", bytes},
+               {"finished", run::is_finished(folder)},
+               {"counts", run.pipeline.counts},
+               {"data_fingerprint", run.pipeline.data_fingerprint}};
+  info.text = line("run", folder.string() + (run::is_finished(folder) ? "" : " (unfinished)"));
+  info.text += line("task", run.pipeline.task);
+  info.text += line("model", fmt::format("{}: {} layers, {} heads, width {}, context {}", c.preset,
+                                         c.layers, c.heads, c.width, c.context));
+  info.text += line("parameters", format_count(static_cast<double>(run.parameters.count())));
+  info.text += line("weights", format_bytes(static_cast<double>(bytes)));
+  info.text += line("tokenizer", fmt::format("{}, {} tokens", run.tokenizer->kind(),
+                                             run.tokenizer->vocabulary()));
+  if (run::is_finished(folder)) {
+    const fs::path path = folder / run::kMetricsFile;
+    const nlohmann::json metrics = formats::parse_json(read_file(path), path.string());
+    info.json["metrics"] = metrics;
+    if (metrics.contains("validation")) {
+      info.text += line("validation", metrics["validation"].dump());
+    }
+  }
+  info.text += "\nparameters by tensor:\n";
+  ordered_json tensors = ordered_json::array();
+  for (const auto& parameter : run.parameters.parameters()) {
+    tensors.push_back({{"name", parameter.name},
+                       {"shape", std::vector<int64_t>(parameter.shape.extents().begin(),
+                                                      parameter.shape.extents().end())}});
+    info.text += fmt::format("  {:<36}{}\n", parameter.name, parameter.shape.to_string());
+  }
+  info.json["tensors"] = std::move(tensors);
+  return info;
+}
+
+Info describe_safetensors(const fs::path& path) {
+  const formats::SafetensorsFile file(path);
+  Info info;
+  int64_t elements = 0;
+  ordered_json tensors = ordered_json::array();
+  std::string list;
+  for (const auto& entry : file.tensors()) {
+    elements += entry.shape.elements();
+    tensors.push_back({{"name", entry.name},
+                       {"dtype", name(entry.dtype)},
+                       {"shape", std::vector<int64_t>(entry.shape.extents().begin(),
+                                                      entry.shape.extents().end())}});
+    list += fmt::format("  {:<36}{} {}\n", entry.name, name(entry.dtype), entry.shape.to_string());
+  }
+  info.json = {{"file", path.string()},
+               {"format", "safetensors"},
+               {"parameters", elements},
+               {"bytes", fs::file_size(path)},
+               {"metadata", file.metadata()}};
+  info.text = line("file", path.string()) + line("format", "safetensors") +
+              line("elements", format_count(static_cast<double>(elements)));
+  if (file.metadata().contains("quern_checkpoint")) {
+    const train::Progress progress = train::verify_checkpoint(path);
+    info.json["checkpoint"] = {{"step", progress.step},
+                               {"best_step", progress.best_step},
+                               {"best_loss", progress.best_loss},
+                               {"seconds", progress.seconds}};
+    info.text += line("checkpoint", fmt::format("step {}, checksum good", progress.step));
+  }
+  info.json["tensors"] = std::move(tensors);
+  info.text += "\ntensors:\n" + list;
+  return info;
+}
+
+Info describe_tokenizer(const fs::path& path) {
+  const auto tokenizer = features::Tokenizer::load(path);
+  Info info;
+  info.json = {{"file", path.string()},
+               {"format", "tokenizer"},
+               {"kind", tokenizer->kind()},
+               {"vocabulary", tokenizer->vocabulary()},
+               {"bytes", fs::file_size(path)}};
+  info.text = line("file", path.string()) + line("tokenizer", std::string(tokenizer->kind())) +
+              line("vocabulary", fmt::format("{}", tokenizer->vocabulary()));
+  return info;
+}
+
+Info describe(const fs::path& path) {
+  if (!fs::exists(path)) {
+    throw IoError(fmt::format("{}: no such file or folder", path.string()),
+                  "give a run folder, a .safetensors file or a tokenizer.json", "file_missing");
+  }
+  if (fs::is_directory(path)) return describe_run(path);
+  if (path.extension() == ".safetensors") return describe_safetensors(path);
+  if (path.extension() == ".json") return describe_tokenizer(path);
+  throw UsageError("unknown_file",
+                   fmt::format("{}: not a kind of file that info knows", path.string()),
+                   "give a run folder, a .safetensors file or a tokenizer.json");
+}
+
+}  // namespace
+
+Action declare_info(CLI::App& app, Invocation&) {
+  auto path = std::make_shared<std::string>();
+  app.add_option("RUN", *path, "A run folder, a .safetensors file or a tokenizer.json")->required();
+  return [path](Invocation& invocation) {
+    const Info info = describe(*path);
+    invocation.print(invocation.json ? info.json.dump() + "\n" : info.text);
+    return 0;
+  };
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,109 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/cli/command.h"
+#include "quern/cli/command_list.h"
+#include "quern/run/run_folder.h"
+#include "quern/train/train_text.h"
+#include "quern/train/training_report.h"
+
+namespace quern::cli {
+namespace {
+
+constexpr int kInterruptedCode = 130;  // as shells say it: 128 + SIGINT
+
+struct Flags {
+  std::vector<std::string> data;
+  std::string out;
+  bool resume = false;
+};
+
+/// "poems.txt.gz" -> "poems".
+std::string stem(const fs::path& data) {
+  std::string name = data.filename().string();
+  if (name.empty()) name = data.parent_path().filename().string();
+  const size_t dot = name.find('.', 1);
+  name = name.substr(0, dot);
+  return name.empty() || name == "." || name == ".." ? "text" : name;
+}
+
+/// NAME-run, or the first of NAME-run-2, … that is free; to resume, the last that is there.
+fs::path default_run(const fs::path& data, bool resume) {
+  const std::string base = stem(data) + "-run";
+  fs::path last;
+  fs::path next = base;
+  for (int i = 2; fs::exists(next); ++i) {
+    last = next;
+    next = fmt::format("{}-{}", base, i);
+  }
+  return resume && !last.empty() ? last : next;
+}
+
+void print_human(const Invocation& invocation, const train::TrainSummary& summary) {
+  const train::TrainResult& result = summary.result;
+  const std::string run = summary.run.string();
+  std::string text;
+  if (result.stopped_because == train::StopReason::kInterrupted) {
+    text = fmt::format("interrupted at step {}, saved; go on with --resume --out {}\n",
+                       train::with_commas(result.steps), run);
+  } else {
+    text = fmt::format(
+        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f} nats a token; {} steps in {}, "
+        "stopped "
+        "because of {}\nrun folder: {}\n  generate:    quern generate {} \"...\"\n  curves:      "
+        "tensorboard --logdir {}\n  report:      {}\n",
+        train::result_line(summary.bits_per_byte, summary.baseline_bits_per_byte),
+        result.verdict.text, result.validation.loss, result.train.loss,
+        train::with_commas(result.steps), format_duration(result.seconds),
+        train::name(result.stopped_because), run, run, run,
+        (summary.run / run::kReportFile).string());
+  }
+  invocation.print(text);
+}
+
+int run_train(Invocation& invocation, const Flags& flags,
+              std::chrono::steady_clock::time_point started) {
+  train::TrainRequest request;
+  for (const std::string& path : flags.data) request.data.emplace_back(path);
+  request.run =
+      flags.out.empty() ? default_run(request.data.front(), flags.resume) : fs::path(flags.out);
+  request.resume = flags.resume;
+  request.options = invocation.options;
+  request.started = started;
+  const train::TrainSummary summary = train::train_text(request, *invocation.reporter);
+  if (invocation.json) {
+    invocation.print(nlohmann::ordered_json::parse(summary.metrics_json).dump() + "\n");
+  } else if (!summary.was_finished) {
+    print_human(invocation, summary);
+  }
+  return summary.result.stopped_because == train::StopReason::kInterrupted ? kInterruptedCode : 0;
+}
+
+}  // namespace
+
+Action declare_train(CLI::App& app, Invocation& invocation) {
+  const auto started = std::chrono::steady_clock::now();
+  auto flags = std::make_shared<Flags>();
+  app.add_option("DATA", flags->data, "Files or folders of text")->required();
+  app.add_option("--out", flags->out, "The run folder to make (DATA's name with -run)")
+      ->type_name("RUN");
+  app.add_flag("--resume", flags->resume, "Go on with the run from its newest checkpoint");
+  for (const auto& [flag, key] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"--task", "data.task"},
+                                                                  {"--target", "data.target"},
+                                                                  {"--size", "model.size"},
+                                                                  {"--preset", "model.preset"},
+                                                                  {"--time", "train.time"},
+                                                                  {"--steps", "train.steps"},
+                                                                  {"--epochs", "train.epochs"},
+                                                                  {"--memory", "memory"},
+                                                                  {"--bit-exact", "bit_exact"}}) {
+    add_option_flag(app, invocation, flag, key);
+  }
+  return [flags, started](Invocation& in) { return run_train(in, *flags, started); };
+}
+
+}  // namespace quern::cli
