@@ -1,7 +1,10 @@
 // How near the matrix products of a training step come to the machine's measured peak, and how
-// they compare with the vendor's library. Prints a table; the last column is a ratio.
+// they compare with oneDNN where that was there to build with. Prints a table; the last column is a
+// ratio.
 //   gemm_bench [threads]
+#if defined(QUERN_BENCH_ONEDNN)
 #include <oneapi/dnnl/dnnl.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -43,6 +46,25 @@ Buffer filled(int64_t count) {
 }
 float* floats(const Buffer& buffer) { return reinterpret_cast<float*>(buffer.data()); }
 
+// oneDNN's single-threaded product on fixed tiles across our pool: 48 rows of C, or a sixteenth.
+void compare([[maybe_unused]] const Context& context, [[maybe_unused]] const Gemm& g,
+             [[maybe_unused]] double work, [[maybe_unused]] double peak) {
+#if defined(QUERN_BENCH_ONEDNN)
+  const int64_t tile = std::max<int64_t>(48, (g.m + 15) / 16);
+  const auto tiles = static_cast<size_t>((g.m + tile - 1) / tile);
+  const double other =
+      work / best_seconds([&] {
+        context.pool.parallel_for(tiles, [&](size_t index, int) {
+          const int64_t i = static_cast<int64_t>(index) * tile;
+          dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N', std::min(tile, g.m - i),
+                     g.n, g.k, 1, g.a + (g.transpose_a ? i : i * g.lda), g.lda, g.b, g.ldb, 0,
+                     g.c + i * g.ldc, g.ldc);
+        });
+      });
+  std::printf(" %10.1f %6.2f", other, other / peak);
+#endif
+}
+
 // One linear layer, (rows, inputs) -> (rows, outputs): forward, dX, dW.
 void layer(const Context& context, double peak, const std::string& name, int64_t rows,
            int64_t inputs, int64_t outputs, bool vendor) {
@@ -69,21 +91,7 @@ void layer(const Context& context, double peak, const std::string& name, int64_t
     std::printf("%-12s %-8s %6ld x %6ld x %6ld %8.1f %6.2f", name.c_str(), pass,
                 static_cast<long>(g.m), static_cast<long>(g.n), static_cast<long>(g.k), own,
                 own / peak);
-    if (vendor) {
-      // Single-threaded calls on fixed tiles across our pool: rows of C, 64 or a sixteenth.
-      const int64_t tile = std::max<int64_t>(48, (g.m + 15) / 16);
-      const auto tiles = static_cast<size_t>((g.m + tile - 1) / tile);
-      const double other = work / best_seconds([&] {
-                             context.pool.parallel_for(tiles, [&](size_t index, int) {
-                               const int64_t i = static_cast<int64_t>(index) * tile;
-                               dnnl_sgemm(g.transpose_a ? 'T' : 'N', g.transpose_b ? 'T' : 'N',
-                                          std::min(tile, g.m - i), g.n, g.k, 1,
-                                          g.a + (g.transpose_a ? i : i * g.lda), g.lda, g.b, g.ldb,
-                                          0, g.c + i * g.ldc, g.ldc);
-                             });
-                           });
-      std::printf(" %10.1f %6.2f", other, other / peak);
-    }
+    if (vendor) compare(context, g, work, peak);
     std::printf("\n");
   }
 }
