@@ -167,9 +167,9 @@ size_t Optimizer::planned_bytes(const OptimizerOptions& options,
                                 const graph::ParameterStore& parameters) {
   size_t bytes = graph::Plan(trace_step(options, parameters), graph::PlanOptions{}).bytes().total();
   for (const Part& part : parts_of(options, parameters)) {
-    bytes += Buffer::align(part.count() * sizeof(float)) * (part.muon ? 1 : 2);
+    bytes += part.count() * sizeof(float) * (part.muon ? 1 : 2);
   }
-  if (options.ema > 0) bytes += Buffer::align(parameters.arena_floats() * sizeof(float));
+  if (options.ema > 0) bytes += parameters.arena_floats() * sizeof(float);
   return bytes;
 }
 
