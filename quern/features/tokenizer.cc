@@ -82,6 +82,7 @@ struct Tokenizer::Impl {
         if (token.special && token.content == name && !end_of_text) end_of_text = token.id;
       }
     }
+    UnicodeClasses::get();  // makes the table, so that the first encode need not
     kind = model.has_merges() ? "bpe" : byte_level ? "byte" : "char";
   }
 
@@ -133,8 +134,9 @@ void Tokenizer::Impl::encode_known(std::string_view text, EncodeState& state,
           state.piece.clear();
           model.encode(piece, state.scratch, state.piece);
           state.cache.insert(key, state.piece);
-          flush();
-          ids.insert(ids.end(), state.piece.begin(), state.piece.end());
+          if (used + state.piece.size() > kBlock) flush();
+          std::copy(state.piece.begin(), state.piece.end(), block + used);
+          used += state.piece.size();
         }
       } else {
         flush();
@@ -148,6 +150,9 @@ void Tokenizer::Impl::encode_known(std::string_view text, EncodeState& state,
 
 void Tokenizer::Impl::encode_text(std::string_view text, EncodeState& state,
                                   std::vector<uint32_t>& ids) const {
+  // Three bytes a token are usual; memory not written to costs nothing.
+  const size_t expected = ids.size() + text.size() / 3;
+  if (expected > ids.capacity()) ids.reserve(std::max(expected, ids.capacity() * 2));
   if (pipeline.known()) return encode_known(text, state, ids);
   pipeline.split(text, [&](std::string_view piece) { model.encode(piece, state.scratch, ids); });
 }

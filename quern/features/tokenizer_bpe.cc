@@ -13,27 +13,27 @@
 namespace quern::features {
 namespace {
 
-/// Up to here scanning for the lowest rank beats keeping a heap.
-constexpr size_t kShort = 40;
+/// Up to here scanning for the lowest rank beats keeping a heap; the bits of a word name them.
+constexpr size_t kShort = 64;
 
 const uint8_t* bytes_of(std::string_view text) {
   return reinterpret_cast<const uint8_t*>(text.data());
 }
 
-}  // namespace
-
-MergeTable::MergeTable(std::span<const formats::Merge> merges) {
-  const size_t size = std::bit_ceil(std::max<size_t>(merges.size() * 2, 16));
-  slots_.resize(size);
-  mask_ = size - 1;
-  shift_ = 64 - std::countr_zero(size);
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const uint64_t key = uint64_t{merges[rank].left} << 32 | merges[rank].right;
-    size_t slot = (key * kMix) >> shift_;
-    while (slots_[slot].key != kFree && slots_[slot].key != key) slot = (slot + 1) & mask_;
-    slots_[slot] = {key, {static_cast<uint32_t>(rank), merges[rank].result}};
-  }
+/// The least of eight keys, by a tree of scalar comparisons: two of the keys were stored just now,
+/// and a vector load over them would wait until the stores have left the pipeline.
+int32_t least_of_eight(const int32_t* keys) {
+  const auto scalar = [&](size_t i) {
+    int32_t key = keys[i];
+    asm("" : "+r"(key));  // keeps the compiler from making a vector of the loads
+    return key;
+  };
+  const int32_t a = std::min(scalar(0), scalar(1)), b = std::min(scalar(2), scalar(3)),
+                c = std::min(scalar(4), scalar(5)), d = std::min(scalar(6), scalar(7));
+  return std::min(std::min(a, b), std::min(c, d));
 }
+
+}  // namespace
 
 void CharTable::set(char32_t c, uint32_t id) {
   uint16_t& page = page_[c >> 8];
@@ -214,32 +214,46 @@ void BpeModel::encode(std::string_view piece, MergeScratch& scratch,
   ids.insert(ids.end(), scratch.ids.begin(), scratch.ids.end());
 }
 
-/// Merges in place, count <= kShort; returns how many ids are left.
+/// Merges in place, count <= kShort; returns how many ids are left. Symbols keep their places: a
+/// merge clears the right one's bit in `alive`, and the least of (rank, place) is the next merge.
 size_t BpeModel::merge_short(uint32_t* ids, size_t count) const {
   if (count < 2) return count;
-  uint32_t rank[kShort], result[kShort];
-  size_t pairs = count - 1;
-  const auto look = [&](size_t i) {
-    const MergeTable::Found found = table_.find(ids[i], ids[i + 1]);
-    rank[i] = found.rank;
-    result[i] = found.result;
+  constexpr int32_t kNever = 0x7FFFFFFF;
+  constexpr size_t kLanes = 8;
+  static_assert(MergeTable::kRankBits + 6 < 31);
+  int32_t keys[kShort];
+  const size_t padded = (count + kLanes - 1) / kLanes * kLanes;
+  const auto key = [&](size_t left, size_t right) {
+    const uint32_t rank = table_.rank(ids[left], ids[right]);
+    return rank == MergeTable::kNoRank ? kNever : static_cast<int32_t>(rank << 6 | left);
   };
-  for (size_t i = 0; i < pairs; ++i) look(i);
-  while (pairs > 0) {
-    size_t best = 0;
-    for (size_t i = 1; i < pairs; ++i) best = rank[i] < rank[best] ? i : best;
-    if (rank[best] == kNoToken) break;
-    ids[best] = result[best];
-    for (size_t i = best + 1; i < pairs; ++i) {
-      ids[i] = ids[i + 1];
-      rank[i - 1] = rank[i];
-      result[i - 1] = result[i];
+  for (size_t i = 0; i + 1 < count; ++i) keys[i] = key(i, i + 1);
+  for (size_t i = count - 1; i < padded; ++i) keys[i] = kNever;
+  uint64_t alive = ~uint64_t{0} >> (64 - count);
+  for (;;) {
+    int32_t least = least_of_eight(keys);
+    for (size_t block = kLanes; block < padded; block += kLanes) {
+      least = std::min(least, least_of_eight(keys + block));
     }
-    --pairs;
-    if (best < pairs) look(best);
-    if (best > 0) look(best - 1);
+    if (least == kNever) break;
+    const auto at = static_cast<size_t>(least & 63);
+    ids[at] = table_.result(static_cast<uint32_t>(least >> 6));
+    const uint64_t after = ~uint64_t{1} << at;
+    const auto gone = static_cast<size_t>(std::countr_zero(alive & after));
+    alive &= ~(uint64_t{1} << gone);
+    keys[gone] = kNever;
+    const uint64_t right = alive & after, left = alive & ~(after | uint64_t{1} << at);
+    keys[at] = right ? key(at, static_cast<size_t>(std::countr_zero(right))) : kNever;
+    if (left) {
+      const auto before = static_cast<size_t>(63 - std::countl_zero(left));
+      keys[before] = key(before, at);
+    }
   }
-  return pairs + 1;
+  size_t kept = 0;
+  for (; alive; alive &= alive - 1) {
+    ids[kept++] = ids[static_cast<size_t>(std::countr_zero(alive))];
+  }
+  return kept;
 }
 
 /// The same with a linked list and a heap of (rank, position): n log n whatever the piece.
@@ -251,13 +265,12 @@ void BpeModel::merge_long(MergeScratch& scratch) const {
   heap.clear();
   const auto look = [&](uint32_t i) {
     MergeScratch::Symbol& s = symbols[i];
-    const MergeTable::Found found =
-        s.next < count ? table_.find(s.id, symbols[s.next].id) : MergeTable::Found{kNoToken, 0};
-    s.rank = found.rank;
-    s.result = found.result;
-    return found.rank != kNoToken;
+    s.rank = s.next < count ? table_.rank(s.id, symbols[s.next].id) : MergeTable::kNoRank;
+    return s.rank != MergeTable::kNoRank;
   };
-  for (uint32_t i = 0; i < count; ++i) symbols[i] = {scratch.ids[i], i - 1, i + 1, kNoToken, 0};
+  for (uint32_t i = 0; i < count; ++i) {
+    symbols[i] = {scratch.ids[i], i - 1, i + 1, MergeTable::kNoRank};
+  }
   for (uint32_t i = 0; i < count; ++i) {
     if (look(i)) heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
   }
@@ -275,9 +288,9 @@ void BpeModel::merge_long(MergeScratch& scratch) const {
     MergeScratch::Symbol& s = symbols[i];
     if (s.rank != top >> 32) continue;  // the pair has changed since, or the symbol is gone
     MergeScratch::Symbol& gone = symbols[s.next];
-    s.id = s.result;
+    s.id = table_.result(s.rank);
     s.next = gone.next;
-    gone.rank = kNoToken;
+    gone.rank = MergeTable::kNoRank;
     if (s.next < count) symbols[s.next].previous = i;
     push(i);
     if (i > 0) push(s.previous);

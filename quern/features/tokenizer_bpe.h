@@ -8,40 +8,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "quern/features/tokenizer_merge_table.h"
 #include "quern/formats/tokenizer_json.h"
 
 namespace quern::features {
-
-inline constexpr uint32_t kNoToken = 0xFFFFFFFF;
-
-/// (left, right) to rank and result, by open addressing.
-class MergeTable {
- public:
-  struct Found {
-    uint32_t rank;  ///< kNoToken: the pair does not merge
-    uint32_t result;
-  };
-  /// Of a pair listed twice the last rank counts, as in Hugging Face.
-  explicit MergeTable(std::span<const formats::Merge> merges);
-  Found find(uint32_t left, uint32_t right) const {
-    const uint64_t key = uint64_t{left} << 32 | right;
-    for (size_t slot = (key * kMix) >> shift_;; slot = (slot + 1) & mask_) {
-      if (slots_[slot].key == key) return slots_[slot].found;
-      if (slots_[slot].key == kFree) return {kNoToken, kNoToken};
-    }
-  }
-
- private:
-  static constexpr uint64_t kMix = 0x9E3779B97F4A7C15;
-  static constexpr uint64_t kFree = ~uint64_t{0};
-  struct Slot {
-    uint64_t key = kFree;
-    Found found{};
-  };
-  std::vector<Slot> slots_;
-  size_t mask_ = 0;
-  int shift_ = 0;
-};
 
 /// Code point to token, in pages of 256.
 class CharTable {
@@ -58,7 +28,7 @@ class CharTable {
 /// Buffers that merging reuses from piece to piece.
 struct MergeScratch {
   struct Symbol {
-    uint32_t id, previous, next, rank, result;
+    uint32_t id, previous, next, rank;
   };
   std::vector<uint32_t> ids;
   std::vector<Symbol> symbols;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -23,6 +25,13 @@ std::string_view regex_of(KnownPattern pattern);
 /// The known pattern with this spelling, or another spelling with the same matches.
 std::optional<KnownPattern> recognise_pattern(std::string_view regex);
 
+inline uint64_t load_little_endian(const uint8_t* p) {
+  uint64_t word;
+  std::memcpy(&word, p, 8);
+  if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
+  return word;
+}
+
 /// At most so many Han characters are one piece: long runs without punctuation stay cheap to merge,
 /// to cache and to count.
 inline constexpr size_t kHanRun = 8;
@@ -38,6 +47,7 @@ class Scanner {
     if (*p == '\'') {
       if (const uint8_t* stop = contraction(p, end)) return stop;
     }
+    if (pattern == KnownPattern::kHan && is_common_han(p, end)) return han_run(p + 3, end);
     const Char first = read(p, end);
     const uint8_t* after = p + first.length;
     const Char second = after < end ? read(after, end) : Char{0, 0};
@@ -110,18 +120,49 @@ class Scanner {
   }
 
   const uint8_t* letters(const uint8_t* p, const uint8_t* end) const {
+    p = ascii_letters(p, end);
+    if (p == end || *p < 0x80) return p;
     return run(p, end, [](uint8_t flags) { return is_letter(flags); });
+  }
+
+  /// The end of the run of a-z and A-Z at p. Words differ in length from one to the next, so a loop
+  /// over bytes would mispredict its end nearly every time; eight at once have no such branch.
+  static const uint8_t* ascii_letters(const uint8_t* p, const uint8_t* end) {
+    constexpr uint64_t kEach = 0x0101010101010101;
+    while (end - p >= 8) {
+      const uint64_t word = load_little_endian(p);
+      const uint64_t lower = (word | 0x20 * kEach) & 0x7F * kEach;
+      const uint64_t from_a = lower + (0x80 - 'a') * kEach;
+      const uint64_t after_z = lower + (0x7F - 'z') * kEach;
+      const uint64_t other = ~(from_a & ~after_z & ~word) & 0x80 * kEach;
+      if (other) return p + std::countr_zero(other) / 8;
+      p += 8;
+    }
+    while (p < end && static_cast<uint8_t>((*p | 0x20) - 'a') < 26) ++p;
+    return p;
   }
 
   /// GPT-2's letters, numbers or others: whichever the first character was.
   const uint8_t* run_like(uint8_t first, const uint8_t* p, const uint8_t* end) const {
     constexpr uint8_t kKinds = kLetterClass | kNumberClass | kSpaceClass;
     const uint8_t kind = first & kKinds;
+    if (kind == kLetterClass) return letters(p, end);
     return run(p, end, [&](uint8_t flags) { return (flags & kKinds) == kind; });
+  }
+
+  /// U+4E00 to U+9FFF, which is nearly all of any text.
+  static bool is_common_han(const uint8_t* p, const uint8_t* end) {
+    if (end - p < 3) return false;
+    const uint32_t bytes = uint32_t{p[0]} << 16 | uint32_t{p[1]} << 8 | p[2];
+    return (bytes & 0xC0C0) == 0x8080 && bytes >= 0xE4B880 && bytes <= 0xE9BFBF;
   }
 
   const uint8_t* han_run(const uint8_t* p, const uint8_t* end) const {
     for (size_t count = 1; count < kHanRun && p < end; ++count) {
+      if (is_common_han(p, end)) {
+        p += 3;
+        continue;
+      }
       const Char c = read(p, end);
       if (!is_han(c.flags)) break;
       p += c.length;

@@ -171,7 +171,7 @@ TEST(TokenizerTest, TimeIsLinear) {
         EXPECT_TRUE(tokenizer->decode(ids) == text);
         return best;
       };
-      const double small = seconds(1 << 16), large = seconds(1 << 19);
+      const double small = seconds(1 << 15), large = seconds(1 << 18);
       EXPECT_LT(large, 32 * small + 0.01) << tokenizer->kind() << " \"" << unit << '"';
     }
   }

@@ -2,7 +2,10 @@
 
 #include <utf8proc.h>
 
-#include <map>
+#include <algorithm>
+#include <string>
+#include <unordered_map>
+#include <utility>
 
 namespace quern::features {
 namespace {
@@ -37,17 +40,36 @@ uint8_t classify(char32_t c) {
   return flags;
 }
 
+/// Ranges of letters without a gap, which no later Unicode version can change; asking for each
+/// character costs a millisecond.
+bool all_letters(char32_t first, char32_t end) {
+  constexpr std::pair<char32_t, char32_t> kRanges[] = {
+      {0x3400, 0x4DC0}, {0x4E00, 0xA000}, {0xAC00, 0xD7A4}, {0x20000, 0x2A6D7}};
+  return std::any_of(std::begin(kRanges), std::end(kRanges), [&](const auto& range) {
+    return first >= range.first && end <= range.second;
+  });
+}
+
 }  // namespace
 
 UnicodeClasses::UnicodeClasses() {
-  std::map<std::array<uint8_t, kBlock>, uint16_t> seen;
-  std::array<uint8_t, kBlock> block{};
+  std::unordered_map<std::string, uint16_t> seen;
+  std::string block(kBlock, '\0');
   for (size_t b = 0; b < index_.size(); ++b) {
     const auto first = static_cast<char32_t>(b << kBlockBits);
-    // Planes 4 to 13, 15 and 16 have neither letters nor numbers.
-    const bool assigned = first < 0x40000 || (first >= 0xE0000 && first < 0xF0000);
-    for (size_t i = 0; i < kBlock; ++i) {
-      block[i] = assigned ? classify(first + static_cast<char32_t>(i)) : uint8_t{0};
+    const auto fill = [&](auto flags) {
+      for (size_t i = 0; i < kBlock; ++i) {
+        block[i] = static_cast<char>(flags(first + static_cast<char32_t>(i)));
+      }
+    };
+    if (first >= 0x40000) {  // planes 4 to 16 have neither letters nor numbers
+      fill([](char32_t) { return uint8_t{0}; });
+    } else if (all_letters(first, first + kBlock)) {
+      fill([](char32_t c) {
+        return static_cast<uint8_t>(kLetterClass | (is_han(c) ? kHanClass : 0));
+      });
+    } else {
+      fill(classify);
     }
     const auto [it, fresh] = seen.emplace(block, static_cast<uint16_t>(seen.size()));
     if (fresh) blocks_.insert(blocks_.end(), block.begin(), block.end());
