@@ -288,13 +288,16 @@ TEST_P(OpTable, KernelMatchesReference) {
   for (size_t i = 0; i < want.size(); ++i)
     expect_close(got[i], want[i], c.tolerance, "result " + std::to_string(i));
   if (bench.differentiable() == 0) return;
-  for (const bool accumulate : {false, true}) {
-    const auto want_grads = bench.backward(want, true, accumulate);
-    const auto got_grads = bench.backward(want, false, accumulate);
-    for (size_t i = 0; i < want_grads.size(); ++i) {
-      expect_close(got_grads[i], want_grads[i], c.tolerance,
-                   std::string("gradient of ") + std::string(op_entry(c.op).input_names[i]) +
-                       (accumulate ? ", accumulated" : ""));
+  // Added to ones that are then taken off, the gradients must be those that overwriting gives.
+  const auto want_grads = bench.backward(want, true, false);
+  for (const bool reference : {false, true}) {
+    for (const bool accumulate : {false, true}) {
+      const auto got_grads = bench.backward(want, reference, accumulate);
+      for (size_t i = 0; i < want_grads.size(); ++i) {
+        expect_close(got_grads[i], want_grads[i], c.tolerance,
+                     std::string("gradient of ") + std::string(op_entry(c.op).input_names[i]) +
+                         (reference ? ", reference" : "") + (accumulate ? ", accumulated" : ""));
+      }
     }
   }
 }
