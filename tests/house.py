@@ -34,10 +34,14 @@ class Result:
         return json.loads(self.out)
 
 
+CACHE = tempfile.TemporaryDirectory(prefix="quern-e2e-cache-", ignore_cleanup_errors=True)
+ENVIRONMENT = {**os.environ, "XDG_CACHE_HOME": CACHE.name}
+
+
 def quern(*arguments, stdin=b"", timeout=600, program=QUERN, **options):
-    """Runs the program to its end."""
+    """Runs the program to its end, with a cache of the tests' own."""
     done = subprocess.run([str(program), *map(str, arguments)], input=stdin, capture_output=True,
-                          timeout=timeout, check=False, **options)
+                          timeout=timeout, check=False, **{"env": ENVIRONMENT, **options})
     return Result(done.returncode, done.stdout, done.stderr.decode("utf-8"))
 
 

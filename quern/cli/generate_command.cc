@@ -97,6 +97,8 @@ nlohmann::json to_json(const features::Tokenizer& tokenizer, const infer::Genera
 void write_events(const fs::path& run, const infer::GenerateResult& result, Reporter& reporter) {
   if (result.steps.empty()) return;
   try {
+    std::error_code ignored;  // the writer tells when there is no folder
+    fs::create_directories(run / "inference", ignored);
     formats::EventWriter events(run / "inference");
     int64_t index = 0;
     for (const infer::GenerateStep& step : result.steps) {
@@ -198,6 +200,7 @@ Action declare_generate(CLI::App& app, Invocation&) {
                  "The text to continue; - reads standard input; none begins a document");
   app.add_option("--prompt-file", flags->prompt_file, "Read the prompt from a file");
   app.add_option("--max-tokens", flags->options.max_tokens, "Tokens to draw at most")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--temperature", sampling.temperature, "0: always the likeliest")
       ->capture_default_str();
