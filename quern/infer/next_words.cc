@@ -39,6 +39,7 @@ NextWords next_words(Session& session, const features::Tokenizer& tokenizer,
 
   NextWords result;
   std::map<std::string, double> words;
+  double continued = 0;  // mass of what would only lengthen the prompt's last word
   std::priority_queue<Path> open;
   open.push({1, {}, {}});
   result.open_mass = 1;
@@ -65,8 +66,12 @@ NextWords next_words(Session& session, const features::Tokenizer& tokenizer,
     ++result.evaluations;
     for (uint32_t token = 0; token < next.size(); ++token) {
       const double probability = path.probability * next[token];
-      if (probability < 1e-9) continue;
       const bool special = tokenizer.is_special(token);
+      if (path.tokens.empty() && !special && continues_word(prompt, tokenizer.token_bytes(token))) {
+        continued += probability;
+        continue;
+      }
+      if (probability < 1e-9) continue;
       const std::string text =
           special ? path.text : path.text + std::string(tokenizer.token_bytes(token));
       const WordSplit split = split_first_word(text);
@@ -83,7 +88,9 @@ NextWords next_words(Session& session, const features::Tokenizer& tokenizer,
       open.push(std::move(longer));
     }
   }
-  for (auto& [word, probability] : words) result.words.push_back({word, probability});
+  const double begins = std::max(1 - continued, 1e-12);
+  for (auto& [word, probability] : words) result.words.push_back({word, probability / begins});
+  result.open_mass /= begins;
   std::stable_sort(result.words.begin(), result.words.end(),
                    [](const auto& a, const auto& b) { return a.probability > b.probability; });
   if (result.words.size() > k) result.words.resize(k);

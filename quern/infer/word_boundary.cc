@@ -80,4 +80,13 @@ WordSplit split_first_word(std::string_view text) {
   return split;
 }
 
+bool continues_word(std::string_view text, std::string_view next) {
+  size_t begin = text.size();
+  while (begin > 0 && (static_cast<uint8_t>(text[begin - 1]) & 0xC0) == 0x80) --begin;
+  if (begin == 0 || next.empty()) return false;
+  const auto joins = [](Kind kind) { return kind == Kind::kWord || kind == Kind::kApostrophe; };
+  const CodePoint first = decode_utf8(next);
+  return joins(kind_of(decode_utf8(text.substr(begin - 1)).value)) && joins(kind_of(first.value));
+}
+
 }  // namespace quern::infer

@@ -15,4 +15,8 @@ struct WordSplit {
 };
 WordSplit split_first_word(std::string_view text);
 
+/// Whether `next` would go on with the word that `text` ends in: both meet in letters, marks,
+/// digits or apostrophes.
+bool continues_word(std::string_view text, std::string_view next);
+
 }  // namespace quern::infer

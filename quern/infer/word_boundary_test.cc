@@ -44,5 +44,15 @@ TEST(WordBoundary, NothingIsSaidOfAnUnfinishedCharacter) {
   EXPECT_FALSE(split_first_word("a\xc3").complete);
 }
 
+TEST(WordBoundary, LettersGoOnWithAWordAndSpacesDoNot) {
+  EXPECT_TRUE(continues_word("on the", "re"));
+  EXPECT_TRUE(continues_word("caf\xc3\xa9", "s"));
+  EXPECT_TRUE(continues_word("dog", "'s"));
+  EXPECT_FALSE(continues_word("on the", " mat"));
+  EXPECT_FALSE(continues_word("on the ", "mat"));
+  EXPECT_FALSE(continues_word("床前", "明"));
+  EXPECT_FALSE(continues_word("", "mat"));
+}
+
 }  // namespace
 }  // namespace quern::infer
