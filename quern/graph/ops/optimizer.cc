@@ -77,6 +77,12 @@ Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
 size_t muon_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return cpu::muon_scratch(inputs[kParameter].shape[0], inputs[kParameter].shape[1]);
 }
+/// Five steps of X·Xᵀ, its square, and their product with X, on the smaller side.
+double muon_flops(const Attrs&, std::span<const TensorType> inputs) {
+  const auto [low, high] = std::minmax({inputs[kParameter].shape[0], inputs[kParameter].shape[1]});
+  const auto side = static_cast<double>(low);
+  return 5 * 2 * side * side * (2 * static_cast<double>(high) + side);
+}
 template <typename Kernels>
 void forward_muon(const KernelCall& call) {
   const auto& attrs = attributes<OptimizerAttrs>(call);
@@ -145,6 +151,7 @@ OpEntry muon_op() {
   entry.input_names = {"parameter", "gradient", "momentum", "hyper", "norm"};
   entry.infer = infer_muon;
   entry.forward_scratch = muon_scratch;
+  entry.flops = muon_flops;
   entry.forward = forward_muon<Cpu>;
   entry.reference_forward = forward_muon<Reference>;
   return entry;
