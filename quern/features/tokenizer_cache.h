@@ -66,7 +66,7 @@ class PieceCache {
       return ((e.key.low ^ key.low) | (e.key.high ^ key.high)) == 0;
     };
     const bool first = is(entries[0]), second = is(entries[1]);
-    return first | second ? &entries[second].ids : nullptr;
+    return (first | second) ? &entries[second].ids : nullptr;
   }
 
   void insert(Key key, std::span<const uint32_t> ids) {
