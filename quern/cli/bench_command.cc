@@ -9,6 +9,7 @@
 #include "quern/base/random.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/kernels/cpu/machine.h"
 #include "quern/run/defaults.h"
 #include "quern/train/engine.h"
 #include "quern/train/train_text.h"
@@ -46,6 +47,8 @@ int bench_train(Invocation& invocation) {
   ThreadPool pool(static_cast<int>(options.integer("threads")));
   train::Engine engine(config, engine_options,
                        random_tokens(config.vocabulary, engine_options.seed), pool);
+  // Before and after: a machine whose speed drifts is held against its better moment.
+  double peak = kernels::cpu::measure_gflops({pool}, false);
   std::vector<double> times;
   constexpr int64_t kWarmUp = 2;
   for (int64_t step = 0; step < steps + kWarmUp; ++step) {
@@ -55,6 +58,7 @@ int bench_train(Invocation& invocation) {
     if (step >= kWarmUp) times.push_back(ms);
     invocation.reporter->progress(fmt::format("step {}: {:.2f} ms", step + 1, ms));
   }
+  peak = std::max(peak, kernels::cpu::measure_gflops({pool}, false));
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   const auto tokens = static_cast<double>(engine.targets_per_step());
@@ -70,6 +74,8 @@ int bench_train(Invocation& invocation) {
       {"flops_per_token", flops / tokens},
       {"flops_counted", "matrix products and attention, forward and backward, 2 a multiply-add"},
       {"gflops", flops / median / 1e6},
+      {"peak_gflops", peak},
+      {"share_of_peak", flops / median / 1e6 / peak},
       {"planned_bytes", engine.planned_bytes()},
       {"allocated_bytes", engine.allocated_bytes()}};
   if (invocation.json) {
@@ -77,11 +83,33 @@ int bench_train(Invocation& invocation) {
   } else {
     invocation.print(fmt::format(
         "{} parameters, {} threads: {:.2f} ms a step (fastest {:.2f}), {:.0f} tokens/s, {:.1f} "
-        "GFLOP/s\nplanned {}, allocated {}\n",
+        "GFLOP/s, {:.0f} % of the machine's peak of {:.0f}\nplanned {}, allocated {}\n",
         format_count(static_cast<double>(engine.parameters().count())), pool.threads(), median,
         times.front(), tokens / median * 1000, flops / median / 1e6,
+        100 * flops / median / 1e6 / peak, peak,
         format_bytes(static_cast<double>(engine.planned_bytes())),
         format_bytes(static_cast<double>(engine.allocated_bytes()))));
+  }
+  return 0;
+}
+
+int bench_machine(Invocation& invocation) {
+  ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  const kernels::cpu::Machine machine = kernels::cpu::measure_machine({pool});
+  if (invocation.json) {
+    const ordered_json json{
+        {"instruction_set", machine.isa},
+        {"threads", machine.threads},
+        {"fma_gflops", {{"one", machine.gflops_one}, {"all", machine.gflops_all}}},
+        {"read_gb_per_second",
+         {{"one", machine.read_gb_per_s_one}, {"all", machine.read_gb_per_s_all}}}};
+    invocation.print(json.dump() + "\n");
+  } else {
+    invocation.print(fmt::format(
+        "{}, {} threads\nmultiply-add  one thread {:7.1f} GFLOP/s   all {:7.1f}\nread memory   "
+        "one thread {:7.1f} GB/s      all {:7.1f}\n",
+        machine.isa, machine.threads, machine.gflops_one, machine.gflops_all,
+        machine.read_gb_per_s_one, machine.read_gb_per_s_all));
   }
   return 0;
 }
@@ -94,7 +122,9 @@ Action declare_bench(CLI::App& app, Invocation& invocation) {
   add_option_flag(*train, invocation, "--preset", "model.preset");
   add_option_flag(*train, invocation, "--size", "model.size");
   add_option_flag(*train, invocation, "--steps", "train.steps");
-  return [](Invocation& in) { return bench_train(in); };
+  const CLI::App* machine = app.add_subcommand("machine", "Measure the machine's peaks");
+  return
+      [machine](Invocation& in) { return machine->parsed() ? bench_machine(in) : bench_train(in); };
 }
 
 }  // namespace quern::cli

@@ -35,7 +35,8 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
 
     {"tokenizer.kind", kText, "bpe", "How text becomes tokens",
      "bpe, char, byte, or a tokenizer.json"},
-    {"tokenizer.vocabulary", kInteger, "auto", "Tokens to learn (bpe)", "", 257, 1 << 24},
+    {"tokenizer.vocabulary", kInteger, "auto", "Tokens to learn (bpe: 257 or more)", "", 2,
+     1 << 24},
     {"tokenizer.pattern", kChoice, "chinese", "How text is cut into pieces that merges stay within",
      "gpt2|llama3|chinese"},
 

@@ -11,6 +11,8 @@
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
 #include "quern/infer/generate.h"
+#include "quern/kernels/cpu/machine.h"
+#include "quern/metrics/ngram.h"
 #include "quern/run/defaults.h"
 #include "quern/run/run_folder.h"
 #include "quern/task/generate.h"
@@ -99,6 +101,7 @@ class TextTraining {
     if (open_folder()) return summary_;
     prepare_data();
     prepare_model();
+    score_baseline();
     train();
     if (summary_.result.stopped_because != StopReason::kInterrupted) {
       write_results();
@@ -152,6 +155,12 @@ class TextTraining {
         task_.bytes_per_token));
   }
 
+  /// Before training, so that the time it takes is known when the steps are planned.
+  void score_baseline() {
+    baseline_ = metrics::ngram_baseline(task_.corpus, data::Part::kValidation, {}, reporter_);
+    summary_.baseline_bits_per_byte = baseline_.score.bits_per_byte();
+  }
+
   /// Each inference with its reason and the override.
   void note_decisions() {
     reporter_.note("task: generate (text without a target column; override with --task)");
@@ -176,6 +185,7 @@ class TextTraining {
     const EngineOptions engine = engine_options(options_);
     require_memory(memory_need(config_, engine).total(), options_.bytes("memory"),
                    options_.text("model.size"));
+    peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     run::create_run_folder(folder_);
     task_.tokenizer->save(folder_ / run::kTokenizerFile);
     write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
@@ -204,7 +214,7 @@ class TextTraining {
   void train() {
     TrainerOptions options = trainer_options(options_);
     options.started = request_.started;
-    options.peak_flops = request_.peak_flops;
+    options.peak_flops = peak_flops_;
     options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = fingerprint(options_, task_.pipeline);
     options.bytes_per_token = task_.bytes_per_token;
@@ -247,16 +257,13 @@ class TextTraining {
                             {"bits_per_byte", summary_.bits_per_byte},
                             {"perplexity", std::exp(result.validation.loss)},
                             {"tokens", result.validation.targets}};
-      if (summary_.baseline_bits_per_byte) {
-        json["baseline"] = {{"name", "5-gram, interpolated absolute discounting"},
-                            {"bits_per_byte", *summary_.baseline_bits_per_byte}};
-      }
+      json["baseline"] = {{"name", baseline_.statement},
+                          {"bits_per_byte", summary_.baseline_bits_per_byte},
+                          {"complete", baseline_.complete}};
       json["verdict"] = result.verdict.text;
       json["gap"] = result.verdict.gap;
     }
-    if (request_.peak_flops > 0) {
-      json["share_of_peak"] = result.flops_per_second / request_.peak_flops;
-    }
+    json["share_of_peak"] = result.flops_per_second / peak_flops_;
     json["planned_bytes"] = summary_.planned_bytes;
     json["allocated_bytes"] = summary_.allocated_bytes;
     return json.dump(2) + "\n";
@@ -272,6 +279,7 @@ class TextTraining {
     report.parameters = summary_.parameters;
     report.bits_per_byte = summary_.bits_per_byte;
     report.baseline_bits_per_byte = summary_.baseline_bits_per_byte;
+    report.baseline = baseline_.statement;
     report.losses = read_log(folder_ / run::kLogFile);
     report.sample = sample(*engine_);
     write_file(folder_ / run::kReportFile, report_html(report));
@@ -285,7 +293,9 @@ class TextTraining {
   fs::path folder_;
   run::Options options_;
   bool going_on_ = false;
+  double peak_flops_ = 1;
   task::GenerateTask task_;
+  metrics::NgramBaseline baseline_;
   model::ModelConfig config_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Engine> engine_;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +18,6 @@ struct TrainRequest {
   bool resume = false;  // from its newest checkpoint
   run::Options options;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
-  double peak_flops = 0;  // of the machine, a second; 0: not known
 };
 
 /// What came of it. Losses in nats a token.
@@ -29,7 +27,7 @@ struct TrainSummary {
   TrainResult result;
   int64_t parameters = 0;
   double bits_per_byte = 0;
-  std::optional<double> baseline_bits_per_byte;
+  double baseline_bits_per_byte = 0;  // of the n-gram on the same split
   size_t planned_bytes = 0, allocated_bytes = 0;
   std::string metrics_json;  // what metrics.json holds; of an interrupted run: so far
 };

@@ -15,9 +15,8 @@ report::Rows result_rows(const TrainingReport& r) {
       {"validation loss", fmt::format("{:.4f} nats a token", r.result->validation.loss)},
       {"training loss, without dropout", fmt::format("{:.4f} nats a token", r.result->train.loss)},
       {"bits per byte of validation text", fmt::format("{:.4f}", r.bits_per_byte)}};
-  if (r.baseline_bits_per_byte) {
-    rows.push_back({"5-gram on the same split", fmt::format("{:.4f}", *r.baseline_bits_per_byte)});
-  }
+  rows.push_back({"baseline on the same split",
+                  fmt::format("{:.4f} bits per byte ({})", r.baseline_bits_per_byte, r.baseline)});
   rows.push_back({"verdict", r.result->verdict.text});
   rows.push_back({"steps", fmt::format("{}, best at {}", with_commas(r.result->steps),
                                        with_commas(r.result->best_step))});
@@ -75,12 +74,11 @@ report::Rows data_rows(const run::Pipeline& pipeline) {
 
 }  // namespace
 
-std::string result_line(double bits_per_byte, std::optional<double> baseline) {
-  if (!baseline) return fmt::format("{:.3f} bits per byte", bits_per_byte);
-  const double share = 100 * std::abs(1 - bits_per_byte / *baseline);
-  const char* winner = bits_per_byte < *baseline ? "the model wins by" : "the n-gram wins by";
+std::string result_line(double bits_per_byte, double baseline) {
+  const double share = 100 * std::abs(1 - bits_per_byte / baseline);
+  const char* winner = bits_per_byte < baseline ? "the model wins by" : "the n-gram wins by";
   return fmt::format("{:.3f} bits per byte; a 5-gram on the same split has {:.3f}: {} {:.1f} %",
-                     bits_per_byte, *baseline, winner, share);
+                     bits_per_byte, baseline, winner, share);
 }
 
 std::string report_html(const TrainingReport& r) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "quern/model/model_config.h"
@@ -20,7 +19,8 @@ struct TrainingReport {
   const TrainResult* result = nullptr;
   int64_t parameters = 0;
   double bits_per_byte = 0;
-  std::optional<double> baseline_bits_per_byte;
+  double baseline_bits_per_byte = 0;
+  std::string baseline;  // what it is
   LoggedLosses losses;
   std::string sample;
 };
@@ -32,6 +32,6 @@ std::string report_html(const TrainingReport& report);
 std::string model_card(const TrainingReport& report);
 
 /// Who won, plainly: "2.310 bits per byte; the 5-gram has 2.440: the model wins by 5.3 %".
-std::string result_line(double bits_per_byte, std::optional<double> baseline_bits_per_byte);
+std::string result_line(double bits_per_byte, double baseline_bits_per_byte);
 
 }  // namespace quern::train
