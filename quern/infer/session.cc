@@ -11,10 +11,24 @@
 
 namespace quern::infer {
 
-/// A plan that reads `length` tokens at once.
+/// A plan that reads `length` tokens at once, with its tensors looked up.
 struct Session::Step {
+  Step(size_t tokens, graph::Executor made, bool has_ngrams)
+      : length(tokens),
+        executor(std::move(made)),
+        ids(executor.input("ids").i32_span()),
+        offsets(executor.input("offsets").i32()),
+        lengths(executor.input("lengths").i32()),
+        rows(executor.input("rows").i32()),
+        logits(executor.output("logits").f32_span()) {
+    if (has_ngrams) ngrams = executor.input("ngram_ids").i32_span();
+  }
+
   size_t length;
   graph::Executor executor;
+  std::span<int32_t> ids, ngrams;
+  int32_t *offsets, *lengths, *rows;
+  std::span<const float> logits;
 };
 
 Session::Session(const model::ModelConfig& config, graph::ParameterStore& parameters,
@@ -30,7 +44,8 @@ Session::Session(const model::ModelConfig& config, graph::ParameterStore& parame
     options.length = length;
     graph::Plan plan(model::trace(config, parameters, options), {});
     steps_.push_back(std::make_unique<Step>(
-        static_cast<size_t>(length), graph::Executor(std::move(plan), parameters, states_, pool)));
+        static_cast<size_t>(length), graph::Executor(std::move(plan), parameters, states_, pool),
+        config.ngram_orders > 0));
   }
   tokens_.reserve(context());
 }
@@ -38,21 +53,17 @@ Session::Session(const model::ModelConfig& config, graph::ParameterStore& parame
 Session::~Session() = default;
 
 void Session::run(Step& step, size_t begin) {
-  const auto ids = step.executor.input("ids").i32_span();
-  for (size_t i = 0; i < step.length; ++i) ids[i] = static_cast<int32_t>(tokens_[begin + i]);
-  if (config_.ngram_orders > 0) {
-    const auto ngrams = step.executor.input("ngram_ids").i32_span();
-    const auto orders = static_cast<size_t>(config_.ngram_orders);
-    for (size_t i = 0; i < step.length; ++i) {
-      features::ngram_ids(tokens_, begin + i, config_.ngram_buckets,
-                          ngrams.subspan(i * orders, orders));
-    }
+  for (size_t i = 0; i < step.length; ++i) step.ids[i] = static_cast<int32_t>(tokens_[begin + i]);
+  const auto orders = static_cast<size_t>(config_.ngram_orders);
+  for (size_t i = 0; i < step.length && orders > 0; ++i) {
+    features::ngram_ids(tokens_, begin + i, config_.ngram_buckets,
+                        step.ngrams.subspan(i * orders, orders));
   }
-  step.executor.input("offsets").i32()[0] = static_cast<int32_t>(begin);
-  step.executor.input("lengths").i32()[0] = static_cast<int32_t>(begin + step.length);
-  step.executor.input("rows").i32()[0] = static_cast<int32_t>(step.length - 1);
+  *step.offsets = static_cast<int32_t>(begin);
+  *step.lengths = static_cast<int32_t>(begin + step.length);
+  *step.rows = static_cast<int32_t>(step.length - 1);
   step.executor.run();
-  logits_ = step.executor.output("logits").f32_span();
+  logits_ = step.logits;
 }
 
 std::span<const float> Session::feed(std::span<const uint32_t> tokens) {
