@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include "quern/base/text_encoding.h"
+#include "quern/features/tokenizer_unicode.h"
 
 namespace quern::infer {
 namespace {
@@ -12,32 +13,15 @@ enum class Kind { kSpace, kWord, kApostrophe, kIdeograph, kOther };
 Kind kind_of(char32_t c) {
   if (c == CodePoint::kInvalid) return Kind::kOther;
   if (c == U'\'' || c == U'’') return Kind::kApostrophe;
-  if ((c >= 0x3400 && c <= 0x9FFF) || (c >= 0xF900 && c <= 0xFAFF) ||
-      (c >= 0x20000 && c <= 0x3FFFF) || (c >= 0x3040 && c <= 0x30FF) ||
-      (c >= 0xAC00 && c <= 0xD7A3)) {
-    return Kind::kIdeograph;
-  }
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-      return Kind::kWord;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return Kind::kSpace;
-    case UTF8PROC_CATEGORY_CC:
-      return c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' ? Kind::kSpace
-                                                                           : Kind::kOther;
-    default:
-      return Kind::kOther;
-  }
+  const bool kana = c >= 0x3040 && c <= 0x30FF, hangul = c >= 0xAC00 && c <= 0xD7A3;
+  if (features::is_han(c) || kana || hangul) return Kind::kIdeograph;
+  const uint8_t classes = features::UnicodeClasses::get()[c];
+  if (classes & features::kSpaceClass) return Kind::kSpace;
+  if (classes & (features::kLetterClass | features::kNumberClass)) return Kind::kWord;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  const bool mark = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+                    category == UTF8PROC_CATEGORY_ME;
+  return mark ? Kind::kWord : Kind::kOther;
 }
 
 }  // namespace
