@@ -106,12 +106,18 @@ HWY_INLINE void pack_b(const Gemm& gemm, const KBlock& block, int64_t j, float* 
   }
 }
 
-HWY_INLINE void pack_a(const Gemm& gemm, const KBlock& block, int64_t i, float* to) {
-  const int64_t rows = std::min(kTileRows, gemm.m - i);
+// Panels of A: rows i.. (up to `panels` panels of them) over a block of k.
+HWY_INLINE void pack_a(const Gemm& gemm, const KBlock& block, int64_t i, int64_t panels,
+                       float* to) {
+  const int64_t end = std::min(gemm.m, i + panels * kTileRows);
   if (gemm.transpose_a) {
-    pack_columns(gemm.a + block.begin * gemm.lda + i, gemm.lda, rows, block.size, kTileRows, to);
-  } else {
-    pack_rows(gemm.a + i * gemm.lda + block.begin, gemm.lda, rows, block.size, kTileRows, to);
+    pack_column_panels(gemm.a + block.begin * gemm.lda + i, gemm.lda, end - i, block.size,
+                       kTileRows, to);
+    return;
+  }
+  for (; i < end; i += kTileRows, to += kTileRows * block.size) {
+    pack_rows(gemm.a + i * gemm.lda + block.begin, gemm.lda, std::min(kTileRows, end - i),
+              block.size, kTileRows, to);
   }
 }
 
@@ -123,11 +129,21 @@ HWY_INLINE bool rows_collide(int64_t ld) { return ld % 512 == 0; }
 void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan,
                   const KBlock& block, float* packed) {
   const int64_t b_panels = GemmPlan::ceil(gemm.n, kTileColumns);
-  context.pool.parallel_for(static_cast<size_t>(b_panels), [&](size_t index, int) HWY_ATTR {
-    const int64_t j = static_cast<int64_t>(index) * kTileColumns;
-    pack_b(gemm, block, j, packed + j * block.size);
-  });
   const int64_t a_panels = GemmPlan::ceil(gemm.m, kTileRows);
+  float* const packed_a = packed + GemmPlan::round_up(gemm.n, GemmPlan::kPanel) * plan.k_block;
+  const int64_t a_groups = plan.pack_a_first ? GemmPlan::ceil(a_panels, GemmPlan::kGroup) : 0;
+  const auto pack = [&](size_t index, int) HWY_ATTR {
+    const auto at = static_cast<int64_t>(index);
+    if (at < b_panels) {
+      pack_b(gemm, block, at * kTileColumns, packed + at * kTileColumns * block.size);
+    } else {
+      const int64_t i = (at - b_panels) * GemmPlan::kGroup * kTileRows;
+      pack_a(gemm, block, i, GemmPlan::kGroup, packed_a + i * block.size);
+    }
+  };
+  context.pool.parallel_for(static_cast<size_t>(b_panels + a_groups), pack);
+
+  const bool pack_here = !plan.pack_a_first && (gemm.transpose_a || rows_collide(gemm.lda));
   const auto task = [&](size_t index, int) HWY_ATTR {
     const int64_t row_task = static_cast<int64_t>(index) % plan.row_tasks;
     const int64_t column_task = static_cast<int64_t>(index) / plan.row_tasks;
@@ -135,14 +151,18 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
     const int64_t j1 =
         std::min(gemm.n, b_panels * (column_task + 1) / plan.column_tasks * kTileColumns);
     if (j0 >= j1) return;
+    const int64_t p0 = a_panels * row_task / plan.row_tasks;
     const int64_t p1 = a_panels * (row_task + 1) / plan.row_tasks;
-    HWY_ALIGN float a_panel[kTileRows * GemmPlan::kMaxKBlock];
-    for (int64_t p = a_panels * row_task / plan.row_tasks; p < p1; ++p) {
+    HWY_ALIGN float group[GemmPlan::kGroup * kTileRows * GemmPlan::kMaxKBlock];
+    for (int64_t p = p0; p < p1; ++p) {
       const int64_t i = p * kTileRows;
       APanel panel{gemm.a + i * gemm.lda + block.begin, gemm.lda, false};
-      if (gemm.transpose_a || rows_collide(gemm.lda)) {
-        pack_a(gemm, block, i, a_panel);
-        panel = {a_panel, kTileRows, true};
+      if (plan.pack_a_first) {
+        panel = {packed_a + i * block.size, kTileRows, true};
+      } else if (pack_here) {
+        const int64_t in_group = (p - p0) % GemmPlan::kGroup;
+        if (in_group == 0) pack_a(gemm, block, i, std::min(GemmPlan::kGroup, p1 - p), group);
+        panel = {group + in_group * kTileRows * block.size, kTileRows, true};
       }
       multiply_panel(gemm, block, panel, packed + j0 * block.size, i,
                      std::min(kTileRows, gemm.m - i), j0, j1);
@@ -155,9 +175,10 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
 void gemm_by_columns(const Context& context, const Gemm& gemm, const GemmPlan& plan,
                      const KBlock& block, float* packed) {
   const int64_t a_panels = GemmPlan::ceil(gemm.m, kTileRows);
-  context.pool.parallel_for(static_cast<size_t>(a_panels), [&](size_t index, int) HWY_ATTR {
-    const int64_t i = static_cast<int64_t>(index) * kTileRows;
-    pack_a(gemm, block, i, packed + i * block.size);
+  const int64_t a_groups = GemmPlan::ceil(a_panels, GemmPlan::kGroup);
+  context.pool.parallel_for(static_cast<size_t>(a_groups), [&](size_t index, int) HWY_ATTR {
+    const int64_t i = static_cast<int64_t>(index) * GemmPlan::kGroup * kTileRows;
+    pack_a(gemm, block, i, GemmPlan::kGroup, packed + i * block.size);
   });
   const auto task = [&](size_t index, int) HWY_ATTR {
     HWY_ALIGN float b_panels[GemmPlan::kColumnTask * GemmPlan::kMaxKBlock];
@@ -327,6 +348,8 @@ GemmPlan plan_gemm(const Gemm& gemm) {
     plan.column_tasks = GemmPlan::ceil(gemm.n, GemmPlan::kColumnTask);
     return plan;
   }
+  constexpr int64_t kPackFloats = int64_t{1} << 21;
+  plan.pack_a_first = gemm.transpose_a && gemm.m * plan.k_block <= kPackFloats;
   // Columns of B that stay in the second-level cache while the rows of A pass.
   constexpr int64_t kCacheFloats = 192 * 1024;
   plan.column_tasks = std::max<int64_t>(1, GemmPlan::ceil(gemm.n * plan.k_block, kCacheFloats));
@@ -346,8 +369,11 @@ GemmPlan plan_gemm(const Gemm& gemm) {
 size_t gemm_scratch(const Gemm& gemm) {
   const GemmPlan plan = plan_gemm(gemm);
   if (plan.few_rows) return 0;
-  const int64_t extent = plan.by_columns ? GemmPlan::round_up(gemm.m, GemmPlan::kRowPanel)
-                                         : GemmPlan::round_up(gemm.n, GemmPlan::kPanel);
+  int64_t extent = 0;
+  if (!plan.by_columns) extent += GemmPlan::round_up(gemm.n, GemmPlan::kPanel);
+  if (plan.by_columns || plan.pack_a_first) {
+    extent += GemmPlan::round_up(gemm.m, GemmPlan::kRowPanel);
+  }
   return sizeof(float) * static_cast<size_t>(extent * plan.k_block);
 }
 

@@ -120,6 +120,30 @@ HWY_INLINE void pack_columns(const float* from, int64_t ld, int64_t columns, int
   }
 }
 
+/// Panels of `width` columns each of a matrix with rows of `columns`: whole rows are read, so that
+/// each cache line comes once. Panel q starts at to + q * width * k.
+HWY_INLINE void pack_column_panels(const float* from, int64_t ld, int64_t columns, int64_t k,
+                                   int64_t width, float* to) {
+  const F32 d;
+  const int64_t whole = columns / width;
+  const auto mask = hn::FirstN(d, static_cast<size_t>(width));
+  for (int64_t p = 0; p < k; ++p) {
+    const float* row = from + p * ld;
+    float* out = to + p * width;
+    for (int64_t q = 0; q < whole; ++q, row += width, out += width * k) {
+      if (width < kLanes) {
+        hn::BlendedStore(hn::MaskedLoad(mask, d, row), mask, d, out);
+      } else {
+        std::memcpy(out, row, sizeof(float) * static_cast<size_t>(width));
+      }
+    }
+  }
+  if (whole * width < columns) {
+    pack_columns(from + whole * width, ld, columns - whole * width, k, width,
+                 to + whole * width * k);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quern::kernels::cpu
 HWY_AFTER_NAMESPACE();

@@ -16,6 +16,9 @@ struct GemmPlan {
   // True: B is too large to pack beside A; each task packs its columns of B for itself, and A is
   // packed beforehand. False: B is packed beforehand, and each task packs its rows of A.
   bool by_columns = false;
+  // A stands by columns and is small enough to be packed beforehand too: its rows are then read
+  // whole, where a task alone would read a few floats of each.
+  bool pack_a_first = false;
   int64_t k_block = 0;  // of A and B packed at a time
   int64_t row_tasks = 1, column_tasks = 1;
 
@@ -24,6 +27,7 @@ struct GemmPlan {
   static constexpr int64_t kPanel = 32;  // the widest tile of any instruction set
   static constexpr int64_t kColumnTask = 2 * kPanel;
   static constexpr int64_t kRowPanel = 12;
+  static constexpr int64_t kGroup = 4;  // panels of A that a task packs at a time
 
   static constexpr int64_t ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
   static constexpr int64_t round_up(int64_t a, int64_t b) { return ceil(a, b) * b; }
