@@ -106,24 +106,13 @@ HWY_INLINE void pack_b(const Gemm& gemm, const KBlock& block, int64_t j, float* 
   }
 }
 
-// Panels of A: rows i.. (up to `panels` panels of them) over a block of k.
+// Panels of A that stands by columns: rows i.. (up to `panels` panels of them) over a block of k.
 HWY_INLINE void pack_a(const Gemm& gemm, const KBlock& block, int64_t i, int64_t panels,
                        float* to) {
-  const int64_t end = std::min(gemm.m, i + panels * kTileRows);
-  if (gemm.transpose_a) {
-    pack_column_panels(gemm.a + block.begin * gemm.lda + i, gemm.lda, end - i, block.size,
-                       kTileRows, to);
-    return;
-  }
-  for (; i < end; i += kTileRows, to += kTileRows * block.size) {
-    pack_rows(gemm.a + i * gemm.lda + block.begin, gemm.lda, std::min(kTileRows, end - i),
-              block.size, kTileRows, to);
-  }
+  const int64_t rows = std::min(gemm.m - i, panels * kTileRows);
+  pack_column_panels(gemm.a + block.begin * gemm.lda + i, gemm.lda, rows, block.size, kTileRows,
+                     to);
 }
-
-// Rows of A 2 KiB apart, or a multiple, fall into one or two sets of the first-level cache: pack
-// them.
-HWY_INLINE bool rows_collide(int64_t ld) { return ld % 512 == 0; }
 
 // B is packed by all, then each task multiplies its rows and columns.
 void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan,
@@ -143,7 +132,7 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
   };
   context.pool.parallel_for(static_cast<size_t>(b_panels + a_groups), pack);
 
-  const bool pack_here = !plan.pack_a_first && (gemm.transpose_a || rows_collide(gemm.lda));
+  const bool pack_here = gemm.transpose_a && !plan.pack_a_first;
   const auto task = [&](size_t index, int) HWY_ATTR {
     const int64_t row_task = static_cast<int64_t>(index) % plan.row_tasks;
     const int64_t column_task = static_cast<int64_t>(index) / plan.row_tasks;
@@ -171,15 +160,18 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
   context.pool.parallel_for(static_cast<size_t>(plan.row_tasks * plan.column_tasks), task);
 }
 
-// A is packed by all, then each task packs a few columns of B and multiplies all rows by them.
+// Each task packs a few columns of B and multiplies all rows by them; A is packed by all where it
+// stands by columns.
 void gemm_by_columns(const Context& context, const Gemm& gemm, const GemmPlan& plan,
                      const KBlock& block, float* packed) {
   const int64_t a_panels = GemmPlan::ceil(gemm.m, kTileRows);
-  const int64_t a_groups = GemmPlan::ceil(a_panels, GemmPlan::kGroup);
-  context.pool.parallel_for(static_cast<size_t>(a_groups), [&](size_t index, int) HWY_ATTR {
-    const int64_t i = static_cast<int64_t>(index) * GemmPlan::kGroup * kTileRows;
-    pack_a(gemm, block, i, GemmPlan::kGroup, packed + i * block.size);
-  });
+  if (gemm.transpose_a) {
+    const int64_t a_groups = GemmPlan::ceil(a_panels, GemmPlan::kGroup);
+    context.pool.parallel_for(static_cast<size_t>(a_groups), [&](size_t index, int) HWY_ATTR {
+      const int64_t i = static_cast<int64_t>(index) * GemmPlan::kGroup * kTileRows;
+      pack_a(gemm, block, i, GemmPlan::kGroup, packed + i * block.size);
+    });
+  }
   const auto task = [&](size_t index, int) HWY_ATTR {
     HWY_ALIGN float b_panels[GemmPlan::kColumnTask * GemmPlan::kMaxKBlock];
     const int64_t j0 = static_cast<int64_t>(index) * GemmPlan::kColumnTask;
@@ -189,8 +181,9 @@ void gemm_by_columns(const Context& context, const Gemm& gemm, const GemmPlan& p
     }
     for (int64_t p = 0; p < a_panels; ++p) {
       const int64_t i = p * kTileRows;
-      multiply_panel(gemm, block, {packed + i * block.size, kTileRows, true}, b_panels, i,
-                     std::min(kTileRows, gemm.m - i), j0, j1);
+      APanel panel{gemm.a + i * gemm.lda + block.begin, gemm.lda, false};
+      if (gemm.transpose_a) panel = {packed + i * block.size, kTileRows, true};
+      multiply_panel(gemm, block, panel, b_panels, i, std::min(kTileRows, gemm.m - i), j0, j1);
     }
   };
   context.pool.parallel_for(static_cast<size_t>(plan.column_tasks), task);
@@ -371,7 +364,7 @@ size_t gemm_scratch(const Gemm& gemm) {
   if (plan.few_rows) return 0;
   int64_t extent = 0;
   if (!plan.by_columns) extent += GemmPlan::round_up(gemm.n, GemmPlan::kPanel);
-  if (plan.by_columns || plan.pack_a_first) {
+  if (plan.pack_a_first || (plan.by_columns && gemm.transpose_a)) {
     extent += GemmPlan::round_up(gemm.m, GemmPlan::kRowPanel);
   }
   return sizeof(float) * static_cast<size_t>(extent * plan.k_block);

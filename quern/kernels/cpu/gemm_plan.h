@@ -13,17 +13,17 @@ namespace quern::kernels::cpu {
 struct GemmPlan {
   // A row or a few times a linear layer's weight: every weight is read once, nothing is packed.
   bool few_rows = false;
-  // True: B is too large to pack beside A; each task packs its columns of B for itself, and A is
-  // packed beforehand. False: B is packed beforehand, and each task packs its rows of A.
+  // True: B is too large to pack beforehand: each task packs its columns of B for itself and
+  // multiplies all rows. False: B is packed beforehand, and a task has some rows and columns.
   bool by_columns = false;
-  // A stands by columns and is small enough to be packed beforehand too: its rows are then read
-  // whole, where a task alone would read a few floats of each.
+  // A stands by columns and is small enough that all pack it beforehand: whole rows of it are read.
+  // (A by rows is multiplied where it stands.)
   bool pack_a_first = false;
   int64_t k_block = 0;  // of A and B packed at a time
   int64_t row_tasks = 1, column_tasks = 1;
 
   static constexpr int64_t kFewRows = 8;
-  static constexpr int64_t kMaxKBlock = 768;
+  static constexpr int64_t kMaxKBlock = 512;
   static constexpr int64_t kPanel = 32;  // the widest tile of any instruction set
   static constexpr int64_t kColumnTask = 2 * kPanel;
   static constexpr int64_t kRowPanel = 12;

@@ -197,7 +197,7 @@ TEST_P(GemmTest, WideOutputs) {
          .activation = Activation::kGeluTanh});
 }
 
-TEST_P(GemmTest, RowsFarApartArePackedRight) {
+TEST_P(GemmTest, RowsAtPowersOfTwo) {
   check({.m = 30, .n = 40, .k = 512});
   check({.m = 30, .n = 40, .k = 1024, .transpose_b = true});
 }
