@@ -1,19 +1,22 @@
 """The same model, recipe and wall time in Quern and in PyTorch: whose bits per byte are lower?
 
-    python bench/same_recipe.py DATA/song_ci_zh.txt.gz [--time 600] [--quern build/release/quern]
+    python bench/same_recipe.py DATA/song_ci_zh.txt.gz [--time 600] [--together] [--quern build/release/quern]
 
 Needs torch and tokenizers. Quern trains first, with its defaults, on nine tenths of the poems; PyTorch then builds the
 model that Quern chose (read from the run folder), with its tokenizer, batch, context, optimizer, schedule and
 regularisation, trains it for the same time on the same machine and threads, and both are scored on the last tenth, window
-by window. PyTorch runs its fused attention and compiles the model, whose compilation time is not counted.
+by window. PyTorch runs its fused attention and compiles the model, whose compilation time is not counted. With --together both
+train at once, each pinned to its own half of the cores: on a machine that others use, both then meet the same load.
 """
 
 import argparse
 import gzip
 import json
 import math
+import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import time
 import tomllib
@@ -164,8 +167,12 @@ def main():
     parser.add_argument("--time", type=float, default=600)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quern", default="build/release/quern")
+    parser.add_argument("--together", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    cores = sorted(os.sched_getaffinity(0))[: arguments.threads]
+    half = len(cores) // 2 if arguments.together else len(cores)
+    ours, theirs = (cores[:half], cores[half:]) if arguments.together else (cores, cores)
+    torch.set_num_threads(len(theirs))
     poems = gzip.open(arguments.poems, "rt", encoding="utf-8").read().strip("\n").split("\n\n")
     cut = len(poems) * 9 // 10
     with tempfile.TemporaryDirectory() as folder:
@@ -173,24 +180,29 @@ def main():
         (folder / "train.txt").write_text("\n\n".join(poems[:cut]) + "\n", encoding="utf-8")
         (folder / "valid.txt").write_text("\n\n".join(poems[cut:]) + "\n", encoding="utf-8")
         out = folder / "run"
-        result = json.loads(subprocess.run(
-            [arguments.quern, "train", str(folder / "train.txt"), "--out", str(out), "--json", "--quiet",
-             "--time", f"{arguments.time:.0f}s", "--threads", str(arguments.threads),
-             "--set", f"data.validation={folder / 'valid.txt'}"],
-            check=True, stdout=subprocess.PIPE, text=True).stdout)
-        ours = result["validation"]["bits_per_byte"]
-        print(f"quern    {ours:.4f} bits per byte, {result['steps']} steps", flush=True)
-        options = tomllib.loads((out / "config.resolved.toml").read_text(encoding="utf-8"))
-        c = json.loads((out / "config.json").read_text(encoding="utf-8"))["quern"]
-        tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    end = tokenizer.token_to_id("<|endoftext|>")
-    encode = lambda parts: torch.tensor([i for poem in parts for i in tokenizer.encode(poem).ids + [end]])
-    train_ids, valid_ids = encode(poems[:cut]), encode(poems[cut:])
-    model, steps = train_torch(options, c, train_ids, arguments.time)
-    theirs = bits_per_byte(model, valid_ids, c["context"], sum(len(p.encode()) for p in poems[cut:]))
-    print(f"PyTorch  {theirs:.4f} bits per byte, {steps} steps")
+        process = subprocess.Popen(
+            ["taskset", "-c", ",".join(map(str, ours)), arguments.quern, "train", str(folder / "train.txt"), "--out", str(out),
+             "--json", "--quiet", "--time", f"{arguments.time:.0f}s", "--threads", str(len(ours)),
+             "--set", f"data.validation={folder / 'valid.txt'}"], stdout=subprocess.PIPE, text=True)
+        needed = [out / "config.resolved.toml", out / "tokenizer.json"]
+        while process.poll() is None and not (arguments.together and all(path.exists() for path in needed)):
+            time.sleep(0.2)
+        options = tomllib.loads(needed[0].read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_file(str(needed[1]))
+        os.sched_setaffinity(0, theirs)
+        end = tokenizer.token_to_id("<|endoftext|>")
+        encode = lambda parts: torch.tensor([i for poem in parts for i in tokenizer.encode(poem).ids + [end]])
+        train_ids, valid_ids = encode(poems[:cut]), encode(poems[cut:])
+        c = {**options["model"], **options["regularise"], "vocabulary": tokenizer.get_vocab_size()}
+        if (c["position"], c["norm"], c["norm_place"], c["activation"], c["bias"]) != ("rope", "rms", "pre", "swiglu", False):
+            sys.exit("this benchmark writes out the llama preset; the run chose another model")
+        model, steps = train_torch(options, c, train_ids, arguments.time)
+        theirs = bits_per_byte(model, valid_ids, c["context"], sum(len(p.encode()) for p in poems[cut:]))
+        print(f"PyTorch  {theirs:.4f} bits per byte, {steps} steps", flush=True)
+        result = json.loads(process.communicate()[0])
+    ours = result["validation"]["bits_per_byte"]
+    print(f"quern    {ours:.4f} bits per byte, {result['steps']} steps")
     print(f"quern / PyTorch {ours / theirs:.4f} (wanted below 1); steps {result['steps'] / steps:.2f} to 1")
 
 
-if __name__ == "__main__":
-    main()
+main()
