@@ -132,7 +132,7 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
   };
   context.pool.parallel_for(static_cast<size_t>(b_panels + a_groups), pack);
 
-  const bool pack_here = gemm.transpose_a && !plan.pack_a_first;
+  const bool pack_here = gemm.transpose_a && gemm.lda >= GemmPlan::kNearRows && !plan.pack_a_first;
   const auto task = [&](size_t index, int) HWY_ATTR {
     const int64_t row_task = static_cast<int64_t>(index) % plan.row_tasks;
     const int64_t column_task = static_cast<int64_t>(index) / plan.row_tasks;
@@ -146,6 +146,7 @@ void gemm_by_rows(const Context& context, const Gemm& gemm, const GemmPlan& plan
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t i = p * kTileRows;
       APanel panel{gemm.a + i * gemm.lda + block.begin, gemm.lda, false};
+      if (gemm.transpose_a) panel = {gemm.a + block.begin * gemm.lda + i, gemm.lda, true};
       if (plan.pack_a_first) {
         panel = {packed_a + i * block.size, kTileRows, true};
       } else if (pack_here) {
@@ -342,7 +343,8 @@ GemmPlan plan_gemm(const Gemm& gemm) {
     return plan;
   }
   constexpr int64_t kPackFloats = int64_t{1} << 21;
-  plan.pack_a_first = gemm.transpose_a && gemm.m * plan.k_block <= kPackFloats;
+  plan.pack_a_first =
+      gemm.transpose_a && gemm.lda >= GemmPlan::kNearRows && gemm.m * plan.k_block <= kPackFloats;
   // Columns of B that stay in the second-level cache while the rows of A pass.
   constexpr int64_t kCacheFloats = 192 * 1024;
   plan.column_tasks = std::max<int64_t>(1, GemmPlan::ceil(gemm.n * plan.k_block, kCacheFloats));

@@ -29,6 +29,9 @@ struct GemmPlan {
   static constexpr int64_t kRowPanel = 12;
   static constexpr int64_t kGroup = 4;  // panels of A that a task packs at a time
 
+  // Columns of A are read where they stand while the next row is within the reach of the hardware's
+  // stride prefetcher, 2 KiB.
+  static constexpr int64_t kNearRows = 512;
   static constexpr int64_t ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
   static constexpr int64_t round_up(int64_t a, int64_t b) { return ceil(a, b) * b; }
 };

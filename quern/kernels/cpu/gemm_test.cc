@@ -200,6 +200,8 @@ TEST_P(GemmTest, WideOutputs) {
 TEST_P(GemmTest, RowsAtPowersOfTwo) {
   check({.m = 30, .n = 40, .k = 512});
   check({.m = 30, .n = 40, .k = 1024, .transpose_b = true});
+  check({.m = 530, .n = 40, .k = 33, .transpose_a = true});
+  check({.m = 30, .n = 40, .k = 33, .transpose_a = true, .pad = 500});
 }
 
 TEST_P(GemmTest, NothingToSumGivesTheEpilogue) {
