@@ -1,14 +1,27 @@
 #include "quern/run/options.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <stdexcept>
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
+
+// toml++ 3.3 asserts, and in release builds assumes, what malformed input breaks ("[=a]"): here a
+// broken assertion is an exception in every build.
+#undef NDEBUG
+#define TOML_ASSERT(expression) ((expression) ? void() : throw std::invalid_argument("malformed"))
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wterminate"  // assertions of noexcept functions still end it
+#endif
+#include <toml++/toml.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 namespace quern::run {
 namespace {
@@ -169,13 +182,52 @@ void visit(const toml::table& table, const std::string& prefix, std::string_view
   }
 }
 
+/// toml++ 3.3 runs into undefined behaviour at characters beyond ASCII outside of strings and
+/// comments, where TOML has none. No value here spans lines, so a line is looked at by itself.
+void check_characters(std::string_view toml, std::string_view where) {
+  size_t number = 0;
+  for (const std::string& line : split(toml, '\n')) {
+    ++number;
+    char quote = 0;
+    for (size_t i = 0; i < line.size(); ++i) {
+      const char c = line[i];
+      if (quote != 0) {
+        if (c == '\\' && quote == '"') {
+          ++i;
+        } else if (c == quote) {
+          quote = 0;
+        }
+      } else if (c == '#') {
+        break;
+      } else if (c == '"' || c == '\'') {
+        quote = c;
+      } else if (static_cast<unsigned char>(c) >= 0x80) {
+        throw UsageError("bad_configuration",
+                         fmt::format("{}:{}:{}: a character beyond ASCII outside of quotes", where,
+                                     number, i + 1),
+                         "put the text in quotes");
+      }
+    }
+    if (quote != 0) {
+      throw UsageError("bad_configuration",
+                       fmt::format("{}:{}: a text does not end on its line", where, number),
+                       "close the quotes");
+    }
+  }
+}
+
 toml::table parse_toml(std::string_view toml, std::string_view where) {
+  if (toml.starts_with("\xEF\xBB\xBF")) toml.remove_prefix(3);
+  check_characters(toml, where);
   try {
     return toml::parse(toml);
   } catch (const toml::parse_error& error) {
     throw UsageError("bad_configuration",
                      fmt::format("{}:{}:{}: {}", where, error.source().begin.line,
                                  error.source().begin.column, error.description()));
+  } catch (const std::invalid_argument&) {
+    throw UsageError("bad_configuration", fmt::format("{}: not TOML", where),
+                     "write key = value, under [section]");
   }
 }
 

@@ -46,6 +46,12 @@ TEST(Options, FileErrorsNameTheLine) {
   EXPECT_THAT(usage_message([&] { options.parse("seed = 1\n[train]\nsteps = 'x'\n", "a.toml"); }),
               testing::AllOf(HasSubstr("a.toml:3"), HasSubstr("train.steps")));
   EXPECT_THAT(usage_message([&] { options.parse("seed = = 1", "a.toml"); }), HasSubstr("a.toml:1"));
+  EXPECT_THAT(usage_message([&] { options.parse("seed = 1\n[=d]", "a.toml"); }),
+              HasSubstr("a.toml"));
+  EXPECT_THAT(usage_message([&] { options.parse("seed = 1\nséed = 2", "a.toml"); }),
+              HasSubstr("a.toml:2:2"));
+  EXPECT_THAT(usage_message([&] { options.parse("[data]\ntarget = \"a", "a.toml"); }),
+              HasSubstr("a.toml:2"));
   EXPECT_THAT(usage_message([&] { options.parse("[train]\nsteps = [1]\n", "a.toml"); }),
               HasSubstr("lists"));
 }
