@@ -49,6 +49,30 @@ T field(const json& object, const char* key, std::string_view where) {
   }
 }
 
+/// A value for a message: one line, not long, whatever the file holds.
+std::string excerpt(const json& value) {
+  std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  return text;
+}
+
+/// Every field for other programs is written from "quern", so one that differs from what would be
+/// written was changed by hand, and there is no telling which of the two the weights follow.
+void refuse_contradiction(const json& whole, const ModelConfig& config, std::string_view where) {
+  const json written = json::parse(to_json(config));
+  for (const auto& [key, expected] : written.items()) {
+    const auto found = whole.find(key);
+    if (key == "quern" || found == whole.end()) continue;
+    const bool same = expected.is_number_float() && found->is_number()
+                          ? expected.get<float>() == found->get<float>()  // 1e-5 as others write it
+                          : expected == *found;
+    if (same) continue;
+    throw FormatError(fmt::format("{}: \"{}\" is {}, but the section \"quern\" stands for {}",
+                                  where, key, excerpt(*found), excerpt(expected)),
+                      "the file was changed by hand; restore it from a copy of the run folder");
+  }
+}
+
 }  // namespace
 
 std::string to_json(const ModelConfig& c) {
@@ -163,6 +187,7 @@ ModelConfig config_from_json(std::string_view text, std::string_view where) {
   c.drop_path = field<float>(q, "drop_path", where);
   c.label_smoothing = field<float>(q, "label_smoothing", where);
   c.validate();
+  refuse_contradiction(whole, c, where);
   return c;
 }
 

@@ -99,6 +99,38 @@ TEST(ModelConfig, DamagedJsonIsRefused) {
   EXPECT_THROW(config_from_json(with("\"format\": 1", "\"format\": 2"), "c"), Error);
 }
 
+TEST(ModelConfig, FieldsThatContradictEachOtherAreRefused) {
+  for (const char* preset : {"gpt2", "llama", "article"}) {
+    const std::string text = to_json(sized(preset, "tiny", 100));
+    const auto refusal = [&](const std::string& from, const std::string& to) -> std::string {
+      std::string changed = text;
+      const size_t at = changed.find(from);  // the first: Hugging Face's, before "quern"
+      EXPECT_LT(at, changed.find("\"quern\": {")) << from;
+      changed.replace(at, from.size(), to);
+      try {
+        (void)config_from_json(changed, "config.json");
+      } catch (const FormatError& error) {
+        return error.what();
+      }
+      return "";
+    };
+    EXPECT_NE(refusal("\"vocab_size\": 100", "\"vocab_size\": 101").find("vocab_size"),
+              std::string::npos);
+    EXPECT_NE(refusal("\"float32\"", "\"bfloat16\"").find("torch_dtype"), std::string::npos);
+    EXPECT_NE(refusal("\"model_type\": \"", "\"model_type\": \"a\\n").find("model_type"),
+              std::string::npos);
+    // What other programs add, leave out, or round to fewer digits is no contradiction.
+    EXPECT_EQ(refusal("\"vocab_size\"", "\"_name_or_path\": \"x\",\n  \"vocab_size\""), "");
+    EXPECT_EQ(refusal("\"vocab_size\"", "\"Vocab_size\""), "");
+  }
+  const std::string llama = to_json(sized("llama", "tiny", 100));
+  std::string rounded = llama;
+  const size_t at = rounded.find("\"rms_norm_eps\": ") + 16;
+  rounded.replace(at, rounded.find(',', at) - at, "1e-05");
+  EXPECT_NE(rounded, llama);
+  EXPECT_EQ(to_json(config_from_json(rounded, "c")), llama);
+}
+
 TEST(ModelConfig, UnknownNamesComeWithTheNearest) {
   ModelConfig config;
   try {
