@@ -153,8 +153,18 @@ class BadRun(house.TestCase):
         file = self.run_folder / "config.json"
         config = json.loads(file.read_text(encoding="utf-8"))
         config["quern"]["layers"] += 1
+        for key in ("n_layer", "num_hidden_layers"):
+            if key in config:
+                config[key] += 1
         file.write_text(json.dumps(config), encoding="utf-8")
         self.assert_refused("model.safetensors")
+
+    def test_a_configuration_that_contradicts_itself(self):
+        file = self.run_folder / "config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["vocab_size"] += 1
+        file.write_text(json.dumps(config), encoding="utf-8")
+        self.assert_refused("config.json", "vocab_size", str(config["vocab_size"]))
 
     def test_weights_of_another_shape(self):
         weights = self.run_folder / "model.safetensors"
@@ -190,6 +200,17 @@ class NoPermission(house.TestCase):
         self.assert_fails(1, "train", self.text, "--out", locked / "run", "--steps", 1,
                           *house.SMALL, says=["locked"], options={"program": program, **options})
         self.assertEqual(list(locked.iterdir()), [])
+
+
+class NoCache(house.TestCase):
+    def test_training_goes_on_without_the_users_cache(self):
+        run = self.folder / "run"
+        environment = {**os.environ, "XDG_CACHE_HOME": str(self.text)}  # a file: no folder fits there
+        result = self.run_ok("train", self.text, "--out", run, *house.SMALL, "--steps", 1,
+                             env=environment)
+        self.assertIn(str(run / "cache"), result.err)
+        self.assertTrue(list((run / "cache").iterdir()))
+        self.run_ok("generate", run, "The", "--max-tokens", 1)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 #include "quern/features/token_cache.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <bit>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -282,6 +284,19 @@ fs::path default_cache_folder() {
     return fs::path(home) / ".cache" / "quern";
   }
   return fs::temp_directory_path() / "quern-cache";
+}
+
+fs::path usable_cache_folder(const fs::path& otherwise, Reporter& reporter) {
+  const fs::path folder = default_cache_folder();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error && access(folder.c_str(), W_OK | X_OK) != 0) {
+    error = std::error_code(errno, std::generic_category());
+  }
+  if (!error) return folder;
+  reporter.note(fmt::format("{}: cannot keep tokens there ({}); they go to {}", folder.string(),
+                            error.message(), otherwise.string()));
+  return otherwise;
 }
 
 }  // namespace quern::features

@@ -57,4 +57,8 @@ TokenCache open_token_cache(const data::TextCorpus& corpus, const Tokenizer& tok
 /// $XDG_CACHE_HOME/quern, else ~/.cache/quern, else a folder in the system's temporary one.
 fs::path default_cache_folder();
 
+/// The default folder, or `otherwise` (with a note that says why) where no file can be made in it:
+/// a home that is read-only or full of someone else's files is no reason not to train.
+fs::path usable_cache_folder(const fs::path& otherwise, Reporter& reporter);
+
 }  // namespace quern::features

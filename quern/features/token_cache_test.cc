@@ -154,5 +154,26 @@ TEST(TokenCacheFolderTest, FollowsTheEnvironment) {
   before != nullptr ? setenv("XDG_CACHE_HOME", saved.c_str(), 1) : unsetenv("XDG_CACHE_HOME");
 }
 
+TEST(TokenCacheFolderTest, AFolderThatCannotBeMadeIsReplacedAndSaidSo) {
+  struct Notes : Reporter {
+    void note(std::string_view text) override { all += text; }
+    void progress(std::string_view, bool) override {}
+    std::string all;
+  } notes;
+  const char* before = std::getenv("XDG_CACHE_HOME");
+  const std::string saved = before != nullptr ? before : "";
+  const fs::path folder = fs::path(testing::TempDir()) / ("cache." + std::to_string(getpid()));
+  setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+  EXPECT_EQ(usable_cache_folder("run/cache", notes), folder / "quern");
+  EXPECT_EQ(notes.all, "");
+  fs::remove_all(folder);
+  write_file(folder, "in the way");
+  EXPECT_EQ(usable_cache_folder("run/cache", notes), fs::path("run/cache"));
+  EXPECT_NE(notes.all.find("run/cache"), std::string::npos);
+  EXPECT_NE(notes.all.find(folder.string()), std::string::npos);
+  fs::remove(folder);
+  before != nullptr ? setenv("XDG_CACHE_HOME", saved.c_str(), 1) : unsetenv("XDG_CACHE_HOME");
+}
+
 }  // namespace
 }  // namespace quern::features

@@ -26,6 +26,7 @@ inline constexpr std::string_view kLogFile = "log.jsonl";
 inline constexpr std::string_view kReportFile = "report.html";
 inline constexpr std::string_view kCardFile = "MODEL_CARD.md";
 inline constexpr std::string_view kCheckpointFolder = "checkpoints";
+inline constexpr std::string_view kCacheFolder = "cache";  // only where the user's own fails
 
 /// Every fitted preprocessing step: what must be repeated on new data. Written as pipeline.json.
 struct Pipeline {

@@ -58,11 +58,12 @@ std::shared_ptr<const features::Tokenizer> make_tokenizer(const data::TextCorpus
 
 GenerateTask make_generate_task(data::TextCorpus corpus,
                                 std::shared_ptr<const features::Tokenizer> tokenizer,
-                                ThreadPool& pool, Reporter& reporter) {
+                                const fs::path& cache_folder, ThreadPool& pool,
+                                Reporter& reporter) {
   GenerateTask task;
   task.tokenizer = std::move(tokenizer);
-  const auto cache = std::make_shared<const features::TokenCache>(features::open_token_cache(
-      corpus, *task.tokenizer, features::default_cache_folder(), pool, reporter));
+  const auto cache = std::make_shared<const features::TokenCache>(
+      features::open_token_cache(corpus, *task.tokenizer, cache_folder, pool, reporter));
   task.train = stream_of(cache, data::Part::kTrain);
   task.validation = stream_of(cache, data::Part::kValidation);
   task.bytes_per_token = static_cast<double>((*cache)[data::Part::kValidation].predicted_bytes()) /

@@ -32,10 +32,10 @@ std::shared_ptr<const features::Tokenizer> make_tokenizer(const data::TextCorpus
                                                           const run::Options& options,
                                                           Reporter& reporter);
 
-/// Opens the tokens of the parts, encoding them where no cache has them. Throws Error("too_short")
-/// where a part has fewer than two tokens.
+/// Opens the tokens of the parts from the `cache_folder`, encoding them where it lacks them. Throws
+/// Error("too_short") where a part has fewer than two tokens.
 GenerateTask make_generate_task(data::TextCorpus corpus,
                                 std::shared_ptr<const features::Tokenizer> tokenizer,
-                                ThreadPool& pool, Reporter& reporter);
+                                const fs::path& cache_folder, ThreadPool& pool, Reporter& reporter);
 
 }  // namespace quern::task

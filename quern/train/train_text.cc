@@ -10,6 +10,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
+#include "quern/features/token_cache.h"
 #include "quern/infer/generate.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/metrics/ngram.h"
@@ -146,7 +147,9 @@ class TextTraining {
     const bool has_tokenizer = going_on_ && fs::exists(tokenizer_path);
     auto tokenizer = has_tokenizer ? features::Tokenizer::load(tokenizer_path)
                                    : task::make_tokenizer(corpus, options_, reporter_);
-    task_ = task::make_generate_task(std::move(corpus), std::move(tokenizer), *pool_, reporter_);
+    const fs::path cache = features::usable_cache_folder(folder_ / run::kCacheFolder, reporter_);
+    task_ =
+        task::make_generate_task(std::move(corpus), std::move(tokenizer), cache, *pool_, reporter_);
     reporter_.note(fmt::format(
         "tokens: {} to train on, {} to validate on; vocabulary {} ({}), {:.2f} bytes a token",
         with_commas(static_cast<int64_t>(task_.train.tokens)),
