@@ -9,7 +9,9 @@
 #include "quern/base/random.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/infer/session.h"
 #include "quern/kernels/cpu/machine.h"
+#include "quern/model/decoder.h"
 #include "quern/run/defaults.h"
 #include "quern/train/engine.h"
 #include "quern/train/train_text.h"
@@ -33,14 +35,20 @@ task::TokenStream random_tokens(int64_t vocabulary, uint64_t seed) {
   return stream;
 }
 
-int bench_train(Invocation& invocation) {
+/// What was said, with a vocabulary and the defaults of a text of unknown size.
+run::Options decided(const Invocation& invocation) {
   run::Options options = invocation.options;
-  const bool steps_given = options.integer("train.steps") > 0;
-  const int64_t steps = steps_given ? options.integer("train.steps") : 20;
   if (options.is_auto("tokenizer.vocabulary")) {
     options.set("tokenizer.vocabulary", int64_t{8192}, run::Layer::kData, "bench");
   }
   run::decide_text(options, {0, 0});
+  return options;
+}
+
+int bench_train(Invocation& invocation) {
+  const int64_t asked = invocation.options.integer("train.steps");
+  const int64_t steps = asked > 0 ? asked : 20;
+  const run::Options options = decided(invocation);
   const model::ModelConfig config =
       run::model_config(options, options.integer("tokenizer.vocabulary"));
   const train::EngineOptions engine_options = train::engine_options(options);
@@ -93,6 +101,77 @@ int bench_train(Invocation& invocation) {
   return 0;
 }
 
+/// Bytes that one token reads when `length` are in the cache: every weight once, of tables that are
+/// only looked up the rows in use, and the keys and values.
+double bytes_per_token(const model::ModelConfig& config, const graph::ParameterStore& parameters,
+                       double length) {
+  double floats = 0;
+  for (const graph::ParameterInfo& info : parameters.parameters()) {
+    const bool looked_up = (info.name == "embed.weight" && !config.tie_embeddings) ||
+                           info.name == "embed.position" || info.name == "embed.ngram";
+    const int64_t rows = info.name == "embed.ngram" ? config.ngram_orders : 1;
+    floats += static_cast<double>(looked_up ? rows * config.width : info.shape.elements());
+  }
+  floats += 2 * length * static_cast<double>(config.layers * config.kv_heads * config.head_width());
+  return floats * sizeof(float);
+}
+
+int bench_decode(Invocation& invocation, int64_t tokens) {
+  const run::Options options = decided(invocation);
+  const model::ModelConfig config =
+      run::model_config(options, options.integer("tokenizer.vocabulary"));
+  const auto seed = static_cast<uint64_t>(options.integer("seed"));
+  graph::ParameterStore parameters;
+  model::declare_parameters(config, parameters);
+  parameters.allocate();
+  model::initialise(config, parameters, seed);
+  ThreadPool pool(static_cast<int>(options.integer("threads")));
+  infer::Session session(config, parameters, pool);
+  double read = kernels::cpu::measure_read({pool}, false);
+  // From a half full context to a full one, again and again.
+  std::vector<uint32_t> prompt(std::max<size_t>(session.context() / 2, 1));
+  random_tokens(config.vocabulary, seed).read(0, prompt);
+  session.feed(prompt);
+  std::vector<double> times;
+  double lengths = 0;
+  for (int64_t i = 0; i < tokens; ++i) {
+    if (session.tokens().size() == session.context()) session.rewind(prompt.size() - 1);
+    const auto begin = Clock::now();
+    session.feed(std::span(prompt).first(1));
+    times.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    lengths += static_cast<double>(session.tokens().size());
+  }
+  // Before and after: a machine whose speed drifts is held against its better moment.
+  read = std::max(read, kernels::cpu::measure_read({pool}, false));
+  std::sort(times.begin(), times.end());
+  const double median = times[times.size() / 2];
+  const double bytes =
+      bytes_per_token(config, parameters, lengths / static_cast<double>(times.size()));
+  const double share = bytes / median / 1e9 / read;
+  if (invocation.json) {
+    const ordered_json json{
+        {"preset", config.preset},
+        {"parameters", parameters.count()},
+        {"threads", pool.threads()},
+        {"tokens", tokens},
+        {"tokens_per_second", 1 / median},
+        {"token_ms", {{"median", median * 1e3}, {"min", times.front() * 1e3}}},
+        {"bytes_per_token", bytes},
+        {"read_gb_per_second", read},
+        {"share_of_read_bandwidth", share},
+        {"allocated_bytes", parameters.allocated_bytes() + session.allocated_bytes()}};
+    invocation.print(json.dump() + "\n");
+  } else {
+    invocation.print(fmt::format(
+        "{} parameters, {} threads: {:.3f} ms a token (fastest {:.3f}), {:.0f} tokens/s\n{} read "
+        "for each token: {:.0f} % of the {:.1f} GB/s that memory gives (a model that caches hold "
+        "may pass 100 %)\n",
+        format_count(static_cast<double>(parameters.count())), pool.threads(), median * 1e3,
+        times.front() * 1e3, 1 / median, format_bytes(bytes), 100 * share, read));
+  }
+  return 0;
+}
+
 int bench_machine(Invocation& invocation) {
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   const kernels::cpu::Machine machine = kernels::cpu::measure_machine({pool});
@@ -123,8 +202,16 @@ Action declare_bench(CLI::App& app, Invocation& invocation) {
   add_option_flag(*train, invocation, "--size", "model.size");
   add_option_flag(*train, invocation, "--steps", "train.steps");
   const CLI::App* machine = app.add_subcommand("machine", "Measure the machine's peaks");
-  return
-      [machine](Invocation& in) { return machine->parsed() ? bench_machine(in) : bench_train(in); };
+  CLI::App* decode =
+      app.add_subcommand("decode", "Time the tokens of one sequence, with random weights");
+  add_option_flag(*decode, invocation, "--preset", "model.preset");
+  add_option_flag(*decode, invocation, "--size", "model.size");
+  const auto tokens = std::make_shared<int64_t>(200);
+  decode->add_option("--tokens", *tokens, "How many to time (200)")->check(CLI::Range(1, 1000000));
+  return [machine, decode, tokens](Invocation& in) {
+    if (machine->parsed()) return bench_machine(in);
+    return decode->parsed() ? bench_decode(in, *tokens) : bench_train(in);
+  };
 }
 
 }  // namespace quern::cli
