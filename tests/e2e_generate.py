@@ -37,6 +37,11 @@ class Generate(house.TestCase):
         validation = fields["validation"]["bits_per_byte"]
         self.assertLess(0, validation)
         self.assertLess(validation, 8)
+        baseline = fields["baseline"]["bits_per_byte"]
+        self.assertLess(0, baseline)
+        self.assertLess(baseline, 8)
+        for part in ("train", "validation"):
+            self.assertLess(0, fields[part]["loss"])
 
     @unittest.skipUnless(house.OPTIMISED, "trained too little to have learnt it")
     def test_it_learns(self):

@@ -50,6 +50,21 @@ class TokenizerTest(unittest.TestCase):
         back = self.quern("decode", tokenizer, ids)
         self.assertEqual(back.stdout.decode(), TEXT)
 
+    def test_binary_ids_and_json_beside_a_file(self):
+        tokenizer, _ = self.train("--vocabulary", "300")
+        text, ids, back = self.folder / "text.txt", self.folder / "ids", self.folder / "back.txt"
+        done = self.quern("encode", tokenizer, text, "-o", ids, "--format", "u32", "--json")
+        counts = json.loads(done.stdout)
+        self.assertEqual(ids.stat().st_size, 4 * counts["tokens"])
+        plain = self.quern("encode", tokenizer, text).stdout.split()
+        self.assertEqual([int.from_bytes(ids.read_bytes()[i:i + 4], "little")
+                          for i in range(0, 4 * counts["tokens"], 4)], [int(word) for word in plain])
+        done = self.quern("decode", tokenizer, ids, "-o", back, "--format", "u32", "--json")
+        self.assertEqual(json.loads(done.stdout), {"tokens": counts["tokens"], "bytes": len(TEXT.encode())})
+        self.assertEqual(back.read_text(encoding="utf-8"), TEXT)
+        cut = self.quern("decode", tokenizer, "--format", "u32", text=b"abc")
+        self.assertEqual((cut.returncode, len(cut.stderr.splitlines())), (1, 1))
+
     def test_bad_input_is_one_line_and_a_code(self):
         tokenizer, _ = self.train("--vocabulary", "300")
         (self.folder / "other.json").write_text('{"model":{"type":"WordPiece","vocab":{"a":0}}}')

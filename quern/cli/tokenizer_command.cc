@@ -131,10 +131,32 @@ int train(Invocation& invocation, const TrainFlags& flags) {
 }
 
 struct EncodeFlags {
-  std::string tokenizer, input = "-", out = "-";
+  std::string tokenizer, input = "-", out = "-", format = "text";
   bool special = false;
   bool count = false;
 };
+
+/// Ids as four bytes each, little-endian, whatever the machine.
+std::string pack_u32(std::span<const uint32_t> ids) {
+  std::string bytes;
+  bytes.reserve(ids.size() * 4);
+  for (const uint32_t id : ids) {
+    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>((id >> shift) & 0xFF);
+  }
+  return bytes;
+}
+
+std::vector<uint32_t> unpack_u32(std::string_view bytes) {
+  if (bytes.size() % 4 != 0) {
+    throw Error("bad_ids", fmt::format("{} bytes are no whole number of 32-bit ids", bytes.size()),
+                "give what `encode --format u32` wrote, whole");
+  }
+  std::vector<uint32_t> ids(bytes.size() / 4);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    ids[i / 4] |= uint32_t{static_cast<unsigned char>(bytes[i])} << (8 * (i % 4));
+  }
+  return ids;
+}
 
 int encode(Invocation& invocation, const EncodeFlags& flags) {
   const auto tokenizer = load(flags.tokenizer);
@@ -154,7 +176,8 @@ int encode(Invocation& invocation, const EncodeFlags& flags) {
         static_cast<double>(text.size()) / static_cast<double>(std::max<size_t>(ids.size(), 1))));
   }
   if (flags.count || (flags.out == "-" && invocation.json)) return 0;
-  write_output(invocation, flags.out, fmt::format("{}\n", fmt::join(ids, " ")));
+  write_output(invocation, flags.out,
+               flags.format == "u32" ? pack_u32(ids) : fmt::format("{}\n", fmt::join(ids, " ")));
   return 0;
 }
 
@@ -182,15 +205,15 @@ std::vector<uint32_t> parse_ids(std::string_view text) {
 
 int decode(Invocation& invocation, const EncodeFlags& flags) {
   const auto tokenizer = load(flags.tokenizer);
-  const std::vector<uint32_t> ids = parse_ids(read_input(invocation, flags.input));
+  const std::string input = read_input(invocation, flags.input);
+  const std::vector<uint32_t> ids = flags.format == "u32" ? unpack_u32(input) : parse_ids(input);
   const std::string text = tokenizer->decode(ids);
+  if (flags.out != "-" || !invocation.json) write_output(invocation, flags.out, text);
   if (invocation.json) {
+    ordered_json result = {{"tokens", ids.size()}, {"bytes", text.size()}};
     // JSON holds characters only: bytes that are none become U+FFFD.
-    invocation.print(ordered_json{{"text", text}, {"tokens", ids.size()}}.dump(
-                         -1, ' ', false, ordered_json::error_handler_t::replace) +
-                     "\n");
-  } else {
-    write_output(invocation, flags.out, text);
+    if (flags.out == "-") result["text"] = text;
+    invocation.print(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   }
   return 0;
 }
@@ -258,6 +281,8 @@ Action declare_tokenizer(CLI::App& app, Invocation& invocation) {
   sub->add_option("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder")->required();
   sub->add_option("INPUT", coding->input, "The text; - is standard input");
   sub->add_option("-o,--out", coding->out, "Where the ids go; - is standard output");
+  sub->add_option("--format", coding->format, "The ids as text, or u32 (four bytes each)")
+      ->check(CLI::IsMember({"text", "u32"}));
   sub->add_flag("--allow-special", coding->special, "Read <|endoftext|> as the token it names");
   sub->add_flag("--count", coding->count, "Print counts only");
   sub->callback([=] { *chosen = [=](Invocation& i) { return encode(i, *coding); }; });
@@ -266,6 +291,8 @@ Action declare_tokenizer(CLI::App& app, Invocation& invocation) {
   sub->add_option("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder")->required();
   sub->add_option("INPUT", coding->input, "Ids, with spaces or commas; - is standard input");
   sub->add_option("-o,--out", coding->out, "Where the text goes; - is standard output");
+  sub->add_option("--format", coding->format, "The ids as text, or u32 (four bytes each)")
+      ->check(CLI::IsMember({"text", "u32"}));
   sub->callback([=] { *chosen = [=](Invocation& i) { return decode(i, *coding); }; });
 
   const auto path = std::make_shared<std::string>();
