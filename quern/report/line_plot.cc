@@ -13,7 +13,7 @@ namespace quern::report {
 namespace {
 
 constexpr double kWidth = 760, kHeight = 340;
-constexpr double kLeft = 64, kRight = 20, kTop = 34, kBottom = 46;
+constexpr double kLeft = 76, kRight = 20, kTop = 34, kBottom = 46;
 constexpr size_t kMostPoints = 1500;
 // Okabe & Ito's palette: told apart with any colour vision.
 constexpr std::array<std::string_view, 6> kColours = {"#0072b2", "#d55e00", "#009e73",
@@ -112,6 +112,7 @@ class Canvas {
     double x = kWidth - kRight;
     for (size_t i = plot_.series.size(); i-- > 0;) {
       const std::string& name = plot_.series[i].name;
+      if (name.empty()) continue;  // the title says what it is
       text(x, 20, name, "end");
       x -= 7.0 * static_cast<double>(name.size()) + 8;
       stroke(x - 18, 16, x, 16,

@@ -26,10 +26,18 @@ TEST(LinePlot, PutsPointsWhereTheyBelongAndLeavesOutWhatIsNotFinite) {
   plot.title = "loss <of> \"a\" & b";
   plot.series = {{"train", {{0, 0}, {5, std::numeric_limits<double>::quiet_NaN()}, {10, 1}}}};
   const std::string svg = to_svg(plot);
-  // Left bottom and right top of the drawing area: 64…740 by 294…34.
-  EXPECT_THAT(svg, HasSubstr("points=\"64.0,294.0 740.0,34.0 \""));
+  // Left bottom and right top of the drawing area: 76…740 by 294…34.
+  EXPECT_THAT(svg, HasSubstr("points=\"76.0,294.0 740.0,34.0 \""));
   EXPECT_THAT(svg, HasSubstr("loss &lt;of&gt; &quot;a&quot; &amp; b"));
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
+}
+
+TEST(LinePlot, OnlyNamedCurvesStandInTheLegend) {
+  LinePlot plot;
+  plot.series = {{"", {{0, 0}, {1, 1}}}};
+  EXPECT_THAT(to_svg(plot), Not(HasSubstr("stroke-width=\"3\"")));
+  plot.series.front().name = "train";
+  EXPECT_THAT(to_svg(plot), HasSubstr("stroke-width=\"3\""));
 }
 
 TEST(LinePlot, EmptyAndFlatSeriesStillDraw) {

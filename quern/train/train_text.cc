@@ -206,11 +206,11 @@ class TextTraining {
         format_bytes(static_cast<double>(memory_need(config_, engine).total())), pool_->threads()));
   }
 
-  std::string sample(Engine& engine) {
+  std::string sample(Engine& engine, uint64_t draw = 0) {
     infer::Session session(config_, engine.parameters(), *pool_);
     infer::GenerateOptions options;
     options.max_tokens = std::min<int64_t>(100, config_.context);
-    options.sampling.seed = static_cast<uint64_t>(options_.integer("seed"));
+    options.sampling.seed = static_cast<uint64_t>(options_.integer("seed")) + draw;
     return infer::generate(session, *task_.tokenizer, "", options).text;
   }
 
@@ -284,7 +284,10 @@ class TextTraining {
     report.baseline_bits_per_byte = summary_.baseline_bits_per_byte;
     report.baseline = baseline_.statement;
     report.losses = read_log(folder_ / run::kLogFile);
-    report.sample = sample(*engine_);
+    constexpr uint64_t kSamples = 4;  // one may end at once, where texts are short
+    for (uint64_t draw = 0; draw < kSamples; ++draw) {
+      report.samples.push_back(sample(*engine_, draw));
+    }
     write_file(folder_ / run::kReportFile, report_html(report));
     write_file(folder_ / run::kCardFile, model_card(report));
     // Last: with this file the run counts as finished.

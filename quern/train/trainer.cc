@@ -255,8 +255,10 @@ void Trainer::show(bool last) {
   const auto now = Clock::now();
   if (!last && seconds_between(shown_at_, now) < 0.1) return;
   shown_at_ = now;
-  const double train =
-      loss_count_ > 0 ? loss_sum_ / static_cast<double>(loss_count_) : last_train_loss_;
+  // Both losses are of the last evaluation, so that they and their gap agree.
+  const double train = !history_.empty() ? history_.back().train_loss
+                       : loss_count_ > 0 ? loss_sum_ / static_cast<double>(loss_count_)
+                                         : last_train_loss_;
   std::string line = fmt::format("step {}/{}  train {:.3f}", with_commas(progress_.step),
                                  with_commas(progress_.total_steps), train);
   if (progress_.evaluations > 0 && !history_.empty()) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "quern/base/strings.h"
 #include "quern/report/html.h"
 #include "quern/report/line_plot.h"
 
@@ -90,9 +91,11 @@ std::string report_html(const TrainingReport& r) {
   page.svg(step_plot(r, "Loss of each step", "nats a token", &StepRecord::loss));
   page.svg(step_plot(r, "Learning rate", "rate", &StepRecord::learning_rate));
   page.svg(step_plot(r, "Gradient norm", "norm", &StepRecord::gradient_norm));
-  page.heading("A sample");
+  page.heading("Samples");
   page.paragraph("Drawn from the kept weights at temperature 0.8, from the beginning of a text.");
-  page.preformatted(r.sample);
+  for (const std::string& sample : r.samples) {
+    if (!trim(sample).empty()) page.preformatted(trim(sample));
+  }
   page.heading("Data");
   page.table({"part", "documents", "bytes", "tokens"}, data_rows(*r.pipeline));
   page.heading("Options");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "quern/model/model_config.h"
 #include "quern/run/options.h"
@@ -22,10 +23,10 @@ struct TrainingReport {
   double baseline_bits_per_byte = 0;
   std::string baseline;  // what it is
   LoggedLosses losses;
-  std::string sample;
+  std::vector<std::string> samples;
 };
 
-/// report.html: the result beside the baseline, loss curves, a sample, every option.
+/// report.html: the result beside the baseline, loss curves, samples, every option.
 std::string report_html(const TrainingReport& report);
 /// MODEL_CARD.md, in the layout of Hugging Face's model cards. Holds nothing that changes between
 /// equal runs but times.
