@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
@@ -56,8 +57,18 @@ Info describe_run(const fs::path& folder) {
     const fs::path path = folder / run::kMetricsFile;
     const nlohmann::json metrics = formats::parse_json(read_file(path), path.string());
     info.json["metrics"] = metrics;
+    const auto figure = [&](const char* part, const char* name) {
+      const nlohmann::json& scores = metrics.contains(part) ? metrics[part] : metrics;
+      return scores.is_object() && scores.contains(name) && scores[name].is_number()
+                 ? scores[name].get<double>()
+                 : std::nan("");
+    };
     if (metrics.contains("validation")) {
-      info.text += line("validation", metrics["validation"].dump());
+      info.text += line("validation", fmt::format("{:.4f} nats a token, {:.3f} bits per byte; a "
+                                                  "5-gram on the same split has {:.3f}",
+                                                  figure("validation", "loss"),
+                                                  figure("validation", "bits_per_byte"),
+                                                  figure("baseline", "bits_per_byte")));
     }
   }
   info.text += "\nparameters by tensor:\n";
@@ -126,7 +137,9 @@ Info describe(const fs::path& path) {
   }
   if (fs::is_directory(path)) return describe_run(path);
   if (path.extension() == ".safetensors") return describe_safetensors(path);
-  if (path.extension() == ".json") return describe_tokenizer(path);
+  if (path.extension() == ".json" && path.filename() != run::kConfigFile &&
+      path.filename() != run::kMetricsFile && path.filename() != run::kPipelineFile)
+    return describe_tokenizer(path);
   throw UsageError("unknown_file",
                    fmt::format("{}: not a kind of file that info knows", path.string()),
                    "give a run folder, a .safetensors file or a tokenizer.json");

@@ -49,7 +49,9 @@ std::shared_ptr<const features::Tokenizer> make_tokenizer(const data::TextCorpus
   train.pattern = features::parse_split_pattern(options.text("tokenizer.pattern"));
   features::TokenizerTrainer trainer(train);
   corpus.for_each(data::Part::kTrain, [&](const data::TextPiece& piece) {
+    const uint64_t before = trainer.bytes();
     trainer.feed(piece.text);
+    if (before >> 22 == trainer.bytes() >> 22) return;  // every 4 MiB
     reporter.progress(
         fmt::format("tokenizer: read {}", format_bytes(static_cast<double>(trainer.bytes()))));
   });
