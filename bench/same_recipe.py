@@ -142,11 +142,13 @@ def train_torch(options, c, train_ids, seconds):
     for m in momenta:
         m.zero_()
     adamw.state.clear()
-    start, steps, warmup = time.monotonic(), 0, max(1, options["train"]["warmup_steps"])
+    warmup = options["train"]["warmup_steps"]  # "auto": a twentieth of the steps, 200 at most
+    start, steps = time.monotonic(), 0
     while (passed := time.monotonic() - start) < seconds:
         share = passed / seconds
         shape = 0.5 * (1 + math.cos(math.pi * share)) if options["train"]["schedule"] == "cosine" else 1 - share
-        step(min(1, (steps + 1) / warmup) * (lowest + (rate - lowest) * shape))
+        warm = (steps + 1) / warmup if isinstance(warmup, int) and warmup > 0 else max(share / 0.05, (steps + 1) / 200)
+        step(min(1, warm) * (lowest + (rate - lowest) * shape))
         steps += 1
     return model, steps
 

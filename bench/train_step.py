@@ -98,7 +98,8 @@ def run_quern(binary, name, threads, steps):
     command = [binary, "bench", "train", "--json", "--preset", "gpt2", "--steps", str(steps), "--threads", str(threads)]
     for key, value in settings.items():
         command += ["--set", f"model.{key}={value}"]
-    command += ["--set", f"train.batch={batch}", "--set", f"tokenizer.vocabulary={vocabulary}"]
+    command += ["--set", f"train.batch={batch}", "--set", f"tokenizer.vocabulary={vocabulary}",
+                "--set", "train.optimizer=adamw", "--set", "regularise.dropout=0"]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
