@@ -14,7 +14,8 @@ struct TextFacts {
 };
 
 /// Decides the preset, the size, the tokenizer's vocabulary, and all that follows from them, where
-/// nothing stronger has. The rows of its table were chosen by measurement (docs/training.md).
+/// nothing stronger has. Its rows were tried on tiny Shakespeare
+/// (bench/text_quality.py).
 void decide_text(Options& options, const TextFacts& facts);
 
 /// The model that decided options describe. Throws UsageError naming the key and the rule.
