@@ -266,7 +266,7 @@ TokenCache open_token_cache(const data::TextCorpus& corpus, const Tokenizer& tok
                   "name a folder that can be written",
                   error == std::errc::permission_denied ? "no_permission" : "io");
   }
-  CacheWriter(corpus, tokenizer, folder, pool, reporter);
+  { [[maybe_unused]] const CacheWriter writer(corpus, tokenizer, folder, pool, reporter); }
   auto made = TokenCacheReader::read(folder, key);
   if (!made) {
     throw IoError(
@@ -287,7 +287,7 @@ fs::path default_cache_folder() {
 }
 
 fs::path usable_cache_folder(const fs::path& otherwise, Reporter& reporter) {
-  const fs::path folder = default_cache_folder();
+  fs::path folder = default_cache_folder();
   std::error_code error;
   fs::create_directories(folder, error);
   if (!error && access(folder.c_str(), W_OK | X_OK) != 0) {

@@ -11,7 +11,6 @@ namespace quern::features {
 namespace {
 
 using data::Part;
-using testing::ElementsAre;
 
 class TokenCacheTest : public data::FolderTest {
  protected:
