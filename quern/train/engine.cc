@@ -5,21 +5,15 @@
 #include <algorithm>
 
 #include "quern/base/error.h"
-#include "quern/model/decoder.h"
 
 namespace quern::train {
 namespace {
 
-using Use = model::TraceOptions::Use;
-
-graph::Plan make_plan(const model::ModelConfig& config, const graph::ParameterStore& store, Use use,
-                      int64_t batch) {
-  model::TraceOptions trace;
-  trace.use = use;
-  trace.batch = batch;
+graph::Plan make_plan(const task::Problem& problem, const graph::ParameterStore& store,
+                      task::Use use, int64_t rows) {
   graph::PlanOptions options;
-  options.backward = use == Use::kTrain;
-  return graph::Plan(model::trace(config, store, trace), options);
+  options.backward = use == task::Use::kTrain;
+  return graph::Plan(problem.trace(use, rows, store), options);
 }
 
 int64_t rows_of(const EngineOptions& options) {
@@ -33,90 +27,75 @@ int64_t rows_of(const EngineOptions& options) {
   return options.batch / options.accumulate;
 }
 
-graph::ParameterStore make_store(const model::ModelConfig& config, uint64_t seed) {
-  config.validate();
+graph::ParameterStore make_store(const task::Problem& problem, uint64_t seed) {
   graph::ParameterStore store;
-  model::declare_parameters(config, store);
+  problem.declare(store);
   store.allocate();
   store.allocate_gradients();
-  model::initialise(config, store, seed);
+  problem.initialise(store, seed);
   return store;
 }
 
-std::unique_ptr<graph::Executor> make_executor(const model::ModelConfig& config, Use use,
-                                               int64_t batch, graph::ParameterStore& parameters,
+std::unique_ptr<graph::Executor> make_executor(const task::Problem& problem, task::Use use,
+                                               int64_t rows, graph::ParameterStore& parameters,
                                                graph::StateStore& states, ThreadPool& pool) {
-  return std::make_unique<graph::Executor>(make_plan(config, parameters, use, batch), parameters,
+  return std::make_unique<graph::Executor>(make_plan(problem, parameters, use, rows), parameters,
                                            states, pool);
 }
 
-task::WindowBatch batch_of(const graph::Executor& executor, const model::ModelConfig& config) {
-  task::WindowBatch batch;
-  batch.ids = executor.input("ids");
-  batch.targets = executor.input("targets");
-  if (config.ngram_orders > 0) {
-    batch.ngram_ids = executor.input("ngram_ids");
-    batch.ngram_buckets = config.ngram_buckets;
-  }
-  return batch;
-}
-
-double sum_of(TensorView values) {
-  double sum = 0;
-  for (const float value : values.f32_span()) sum += static_cast<double>(value);
-  return sum;
-}
-
-bool uses_random(const model::ModelConfig& config) {
-  return config.dropout > 0 || config.attention_dropout > 0 || config.drop_path > 0;
+bool has_input(const graph::Executor& executor, std::string_view name) {
+  const auto values = executor.plan().graph().values();
+  return std::any_of(values.begin(), values.end(), [&](const graph::ValueInfo& value) {
+    return value.kind == graph::ValueKind::kInput && value.name == name;
+  });
 }
 
 }  // namespace
 
-MemoryNeed memory_need(const model::ModelConfig& config, const EngineOptions& options) {
-  config.validate();
+MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& options) {
   graph::ParameterStore store;
-  model::declare_parameters(config, store);
+  problem.declare(store);
   MemoryNeed need;
   const int64_t rows = rows_of(options);
-  need.activations = make_plan(config, store, Use::kTrain, rows).bytes().total() +
-                     make_plan(config, store, Use::kEvaluate, rows).bytes().total();
+  need.activations = make_plan(problem, store, task::Use::kTrain, rows).bytes().total() +
+                     make_plan(problem, store, task::Use::kEvaluate, rows).bytes().total();
   need.parameters = store.arena_floats() * sizeof(float) * 3;
   need.optimizer = Optimizer::planned_bytes(options.optimizer, store);
   return need;
 }
 
-Engine::Engine(const model::ModelConfig& config, const EngineOptions& options,
-               task::TokenStream train, ThreadPool& pool)
-    : config_(config),
+Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool)
+    : problem_(problem),
       options_(options),
-      windows_(std::move(train), config.context, options.seed),
-      parameters_(make_store(config, options.seed)),
-      train_(make_executor(config_, Use::kTrain, rows_of(options), parameters_, states_, pool)),
-      evaluate_(
-          make_executor(config_, Use::kEvaluate, rows_of(options), parameters_, states_, pool)),
+      targets_per_step_(problem.training_targets(0, options.batch)),
+      parameters_(make_store(problem, options.seed)),
+      train_(
+          make_executor(problem, task::Use::kTrain, rows_of(options), parameters_, states_, pool)),
+      evaluate_(make_executor(problem, task::Use::kEvaluate, rows_of(options), parameters_, states_,
+                              pool)),
       optimizer_(options.optimizer, parameters_, pool),
       best_(parameters_.values().begin(), parameters_.values().end()) {}
 
 double Engine::run_step(uint64_t first_sample, int64_t step) {
   const int64_t rows = options_.batch / options_.accumulate;
-  const task::WindowBatch batch = batch_of(*train_, config_);
-  *train_->input("loss_weight").f32() = 1.0F / static_cast<float>(targets_per_step());
+  const auto targets = static_cast<double>(
+      std::max<int64_t>(1, problem_.training_targets(first_sample, options_.batch)));
+  *train_->input("loss_weight").f32() = static_cast<float>(1.0 / targets);
+  const bool random = has_input(*train_, "random");
   double sum = 0;
   for (int64_t part = 0; part < options_.accumulate; ++part) {
-    const uint64_t first = first_sample + static_cast<uint64_t>(part * rows);
-    windows_.fill(first, batch, {options_.token_dropout, config_.vocabulary});
-    if (uses_random(config_)) {
-      uint32_t* random = train_->input("random").u32();
-      random[0] = static_cast<uint32_t>(options_.seed);
-      random[1] = static_cast<uint32_t>(options_.seed >> 32);
-      random[2] = static_cast<uint32_t>(step);
-      random[3] = static_cast<uint32_t>(part * rows);
+    problem_.fill_training(first_sample + static_cast<uint64_t>(part * rows), *train_);
+    if (random) {
+      uint32_t* words = train_->input("random").u32();
+      words[0] = static_cast<uint32_t>(options_.seed);
+      words[1] = static_cast<uint32_t>(options_.seed >> 32);
+      words[2] = static_cast<uint32_t>(step);
+      words[3] = static_cast<uint32_t>(part * rows);
     }
     train_->run(part > 0);
-    sum += sum_of(train_->output("nll"));
+    for (const float loss : train_->output("nll").f32_span()) sum += static_cast<double>(loss);
   }
-  return sum / static_cast<double>(targets_per_step());
+  return sum / targets;
 }
 
 double Engine::step(int64_t step, double learning_rate) {
@@ -128,20 +107,18 @@ double Engine::step(int64_t step, double learning_rate) {
 
 void Engine::rehearse() { run_step(0, 0); }
 
-Evaluation Engine::evaluate(const task::TokenStream& stream, uint64_t limit) {
-  task::EvaluationWindows windows(stream, config_.context);
-  const uint64_t count = windows.windows();
+Evaluation Engine::evaluate(task::Part part, uint64_t limit) {
+  const uint64_t count = problem_.evaluation_samples(part);
   const uint64_t stride = limit > 0 && count > limit ? count / limit : 1;
-  const uint64_t rows = static_cast<uint64_t>(options_.batch / options_.accumulate);
-  const task::WindowBatch batch = batch_of(*evaluate_, config_);
-  *evaluate_->input("loss_weight").f32() = 0;
+  const auto rows = static_cast<uint64_t>(options_.batch / options_.accumulate);
+  if (has_input(*evaluate_, "loss_weight")) *evaluate_->input("loss_weight").f32() = 0;
   if (optimizer_.averages()) optimizer_.swap_average();
   Evaluation result;
   double sum = 0;
   for (uint64_t first = 0; first < count; first += rows * stride) {
-    const int64_t counted = windows.fill(first, stride, batch);
+    const int64_t counted = problem_.fill_evaluation(part, first, stride, *evaluate_);
     evaluate_->run();
-    sum += sum_of(evaluate_->output("nll"));
+    sum += problem_.evaluation_loss(*evaluate_);
     result.targets += counted;
   }
   if (optimizer_.averages()) optimizer_.swap_average();
@@ -180,10 +157,8 @@ std::vector<NamedTensor> Engine::tensors() {
   return tensors;
 }
 
-int64_t Engine::targets_per_step() const { return options_.batch * windows_.targets_per_window(); }
-
 double Engine::steps_per_epoch() const {
-  return static_cast<double>(windows_.windows()) / static_cast<double>(options_.batch);
+  return static_cast<double>(problem_.samples()) / static_cast<double>(options_.batch);
 }
 
 double Engine::flops_per_step() const {

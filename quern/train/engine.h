@@ -8,26 +8,24 @@
 #include "quern/base/thread_pool.h"
 #include "quern/graph/plan.h"
 #include "quern/graph/store.h"
-#include "quern/model/model_config.h"
-#include "quern/task/text_windows.h"
+#include "quern/task/problem.h"
 #include "quern/train/checkpoint.h"
 #include "quern/train/optimizer.h"
 
 namespace quern::train {
 
 struct EngineOptions {
-  int64_t batch = 12;      // windows of one optimizer step
+  int64_t batch = 12;      // samples of one optimizer step
   int64_t accumulate = 1;  // parts in which they are run; divides batch
   OptimizerOptions optimizer;
-  double token_dropout = 0;
   uint64_t seed = 1;
 };
 
-/// Mean negative log-likelihood in nats a token, and over how many.
+/// Mean loss of a target, and over how many.
 struct Evaluation {
   double loss = 0;
   int64_t targets = 0;
-  bool whole = true;  // every window of the stream, not a fixed part of them
+  bool whole = true;  // every sample of the part, not a fixed selection
 };
 
 /// Memory that training asks for, before anything is made.
@@ -37,25 +35,24 @@ struct MemoryNeed {
   size_t activations = 0;  // of the training and the evaluation plan
   size_t total() const { return parameters + optimizer + activations; }
 };
-MemoryNeed memory_need(const model::ModelConfig& config, const EngineOptions& options);
+MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& options);
 
-/// A model being trained on a stream of tokens: parameters, plans, optimizer. Knows steps, not
-/// time. What a step does follows from its number alone, so a resumed run repeats it to the bit.
+/// A model being trained on a problem: parameters, plans, optimizer. Knows steps, not time. What a
+/// step does follows from its number alone, so a resumed run repeats it to the bit.
 class Engine {
  public:
-  Engine(const model::ModelConfig& config, const EngineOptions& options, task::TokenStream train,
-         ThreadPool& pool);
+  /// The problem must outlive the engine.
+  Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool);
 
-  /// One optimizer step over `batch` windows; returns the mean negative log-likelihood of its
-  /// targets, in nats.
+  /// One optimizer step over `batch` samples; returns the mean loss of its targets.
   double step(int64_t step, double learning_rate);
   float gradient_norm() const { return optimizer_.gradient_norm(); }
   /// Runs forward and backward without changing anything but gradients: what a step costs.
   void rehearse();
 
-  /// Over the whole stream, or where it has more than `limit` windows, over about that many at
-  /// equal distances; with the averaged weights where there are any.
-  Evaluation evaluate(const task::TokenStream& stream, uint64_t limit = 0);
+  /// Over the whole part, or where it has more than `limit` samples, over about that many at equal
+  /// distances; with the averaged weights where there are any.
+  Evaluation evaluate(task::Part part, uint64_t limit = 0);
 
   /// Takes the present weights (averaged where averaging is on) as the best so far.
   void keep_best();
@@ -65,9 +62,11 @@ class Engine {
   /// All that a checkpoint holds.
   std::vector<NamedTensor> tensors();
 
-  const model::ModelConfig& config() const { return config_; }
+  task::Problem& problem() { return problem_; }
   graph::ParameterStore& parameters() { return parameters_; }
-  int64_t targets_per_step() const;
+  int64_t samples_per_step() const { return options_.batch; }
+  /// Of the first step; samples may differ in their targets.
+  int64_t targets_per_step() const { return targets_per_step_; }
   double steps_per_epoch() const;
   double flops_per_step() const;
   size_t planned_bytes() const;
@@ -76,9 +75,9 @@ class Engine {
  private:
   double run_step(uint64_t first_sample, int64_t step);
 
-  model::ModelConfig config_;
+  task::Problem& problem_;
   EngineOptions options_;
-  task::TrainingWindows windows_;
+  int64_t targets_per_step_ = 0;
   graph::ParameterStore parameters_;
   graph::StateStore states_;
   std::unique_ptr<graph::Executor> train_;

@@ -17,6 +17,7 @@
 #include "quern/run/defaults.h"
 #include "quern/run/run_folder.h"
 #include "quern/task/generate.h"
+#include "quern/task/text_problem.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
 #include "quern/train/training_report.h"
@@ -186,7 +187,10 @@ class TextTraining {
   void prepare_model() {
     config_ = run::model_config(options_, static_cast<int64_t>(task_.tokenizer->vocabulary()));
     const EngineOptions engine = engine_options(options_);
-    require_memory(memory_need(config_, engine).total(), options_.bytes("memory"),
+    problem_ = std::make_unique<task::TextProblem>(config_, task_.train, task_.validation,
+                                                   options_.number("regularise.token_dropout"),
+                                                   engine.seed);
+    require_memory(memory_need(*problem_, engine).total(), options_.bytes("memory"),
                    options_.text("model.size"));
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     run::create_run_folder(folder_);
@@ -194,7 +198,7 @@ class TextTraining {
     write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
     // Last: with this file the folder counts as a run.
     write_file(folder_ / run::kOptionsFile, options_.to_toml());
-    engine_ = std::make_unique<Engine>(config_, engine, task_.train, *pool_);
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
     summary_.parameters = engine_->parameters().count();
     summary_.planned_bytes = engine_->planned_bytes();
     summary_.allocated_bytes = engine_->allocated_bytes();
@@ -203,7 +207,8 @@ class TextTraining {
         "threads",
         config_.preset, config_.layers, config_.heads, config_.width, config_.context,
         format_count(static_cast<double>(summary_.parameters)),
-        format_bytes(static_cast<double>(memory_need(config_, engine).total())), pool_->threads()));
+        format_bytes(static_cast<double>(memory_need(*problem_, engine).total())),
+        pool_->threads()));
   }
 
   std::string sample(Engine& engine, uint64_t draw = 0) {
@@ -224,7 +229,7 @@ class TextTraining {
     options.finish_seconds = 1;
     ExperimentLog log(folder_, options.bytes_per_token,
                       [this](Engine& engine) { return sample(engine); });
-    Trainer trainer(*engine_, task_.train, task_.validation, options, reporter_, log);
+    Trainer trainer(*engine_, options, reporter_, log);
     if (request_.resume) {
       if (going_on_ && trainer.resume()) {
         trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
@@ -304,6 +309,7 @@ class TextTraining {
   metrics::NgramBaseline baseline_;
   model::ModelConfig config_;
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<task::TextProblem> problem_;
   std::unique_ptr<Engine> engine_;
   TrainSummary summary_;
 };
@@ -315,7 +321,6 @@ EngineOptions engine_options(const run::Options& options) {
   engine.batch = options.integer("train.batch");
   engine.accumulate = options.integer("train.accumulate");
   engine.seed = static_cast<uint64_t>(options.integer("seed"));
-  engine.token_dropout = options.number("regularise.token_dropout");
   const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
   engine.optimizer.muon = options.text("train.optimizer") == "muon";
   engine.optimizer.beta1 = real("train.beta1");

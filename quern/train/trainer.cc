@@ -24,8 +24,8 @@ double seconds_between(Clock::time_point a, Clock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
-uint64_t windows_of(const task::TokenStream& stream, const Engine& engine) {
-  return task::EvaluationWindows(stream, engine.config().context).windows();
+uint64_t validation_samples(Engine& engine) {
+  return engine.problem().evaluation_samples(task::Part::kValidation);
 }
 
 }  // namespace
@@ -39,11 +39,9 @@ double bits_per_byte(double nats_per_token, double bytes_per_token) {
   return bytes_per_token > 0 ? nats_per_token / std::numbers::ln2 / bytes_per_token : 0;
 }
 
-Trainer::Trainer(Engine& engine, task::TokenStream train, task::TokenStream validation,
-                 TrainerOptions options, Reporter& reporter, TrainObserver& observer)
+Trainer::Trainer(Engine& engine, TrainerOptions options, Reporter& reporter,
+                 TrainObserver& observer)
     : engine_(engine),
-      train_(std::move(train)),
-      validation_(std::move(validation)),
       options_(std::move(options)),
       reporter_(reporter),
       observer_(observer),
@@ -59,9 +57,9 @@ double Trainer::spent() const { return seconds_before_ + seconds_between(started
 
 /// What is left for steps: the end is kept for scoring both texts and for the caller.
 double Trainer::time_left() const {
-  const double windows = static_cast<double>(2 * windows_of(validation_, engine_));
+  const double windows = static_cast<double>(2 * validation_samples(engine_));
   const double reserve =
-      windows * evaluation_seconds_per_window_ * 1.1 + save_seconds_ + options_.finish_seconds;
+      windows * evaluation_seconds_per_sample_ * 1.1 + save_seconds_ + options_.finish_seconds;
   return options_.seconds - spent() - reserve;
 }
 
@@ -105,9 +103,7 @@ void Trainer::measure_speed() {
     fastest = std::min(fastest, seconds_between(begin, Clock::now()));
   }
   step_average_ = fastest;
-  const double windows = static_cast<double>(engine_.targets_per_step()) /
-                         static_cast<double>(engine_.config().context);
-  evaluation_seconds_per_window_ = fastest / 3 / windows;
+  evaluation_seconds_per_sample_ = fastest / 3 / static_cast<double>(engine_.samples_per_step());
 }
 
 void Trainer::estimate_steps(double step_seconds) {
@@ -143,11 +139,10 @@ void Trainer::plan_steps() {
             ? options_.evaluate_every
             : std::clamp<int64_t>((total + kEvaluations - 1) / kEvaluations, 1, 1000);
     // A forward pass is a third of a step: a tenth of the time goes to evaluation.
-    const double windows_per_step = static_cast<double>(engine_.targets_per_step()) /
-                                    static_cast<double>(engine_.config().context);
-    const auto affordable = static_cast<int64_t>(0.3 * windows_per_step *
-                                                 static_cast<double>(progress_.evaluate_every));
-    const auto all = static_cast<int64_t>(windows_of(validation_, engine_));
+    const auto affordable =
+        static_cast<int64_t>(0.3 * static_cast<double>(engine_.samples_per_step()) *
+                             static_cast<double>(progress_.evaluate_every));
+    const auto all = static_cast<int64_t>(validation_samples(engine_));
     progress_.evaluate_limit =
         all <= std::max<int64_t>(affordable, 64) ? 0 : std::max<int64_t>(affordable, 64);
   } else if (options_.seconds > 0) {
@@ -155,9 +150,9 @@ void Trainer::plan_steps() {
   }
   if (progress_.evaluate_limit > 0) {
     reporter_.note(
-        fmt::format("evaluations use a fixed {} of {} validation windows; the final one uses all",
+        fmt::format("evaluations use a fixed {} of {} validation samples; the final one uses all",
                     with_commas(progress_.evaluate_limit),
-                    with_commas(static_cast<int64_t>(windows_of(validation_, engine_)))));
+                    with_commas(static_cast<int64_t>(validation_samples(engine_)))));
   }
 }
 
@@ -186,10 +181,12 @@ void Trainer::take_step() {
 void Trainer::evaluate() {
   const auto begin = Clock::now();
   const Evaluation result =
-      engine_.evaluate(validation_, static_cast<uint64_t>(progress_.evaluate_limit));
-  const double windows = std::max(
-      1.0, static_cast<double>(result.targets) / static_cast<double>(engine_.config().context));
-  evaluation_seconds_per_window_ = seconds_between(begin, Clock::now()) / windows;
+      engine_.evaluate(task::Part::kValidation, static_cast<uint64_t>(progress_.evaluate_limit));
+  const uint64_t all = validation_samples(engine_);
+  const auto limit = static_cast<uint64_t>(progress_.evaluate_limit);
+  const uint64_t samples = std::max<uint64_t>(1, limit > 0 ? std::min(all, limit) : all);
+  evaluation_seconds_per_sample_ =
+      seconds_between(begin, Clock::now()) / static_cast<double>(samples);
   if (loss_count_ > 0) last_train_loss_ = loss_sum_ / static_cast<double>(loss_count_);
   loss_sum_ = 0;
   loss_count_ = 0;
@@ -272,9 +269,9 @@ void Trainer::show(bool last) {
   }
   line += fmt::format("  rate {:.2e}", schedule().rate(std::max<int64_t>(progress_.step - 1, 0)));
   if (step_average_ > 0) {
-    line +=
-        fmt::format("  {} tokens/s",
-                    format_count(static_cast<double>(engine_.targets_per_step()) / step_average_));
+    line += fmt::format(
+        "  {} {}s/s", format_count(static_cast<double>(engine_.targets_per_step()) / step_average_),
+        engine_.problem().unit());
     if (options_.peak_flops > 0) {
       line += fmt::format("  {:.0f} % of peak",
                           100 * engine_.flops_per_step() / step_average_ / options_.peak_flops);
@@ -318,9 +315,9 @@ TrainResult Trainer::finish(StopReason reason) {
   if (progress_.best_step < 0) engine_.keep_best();
   engine_.restore_best();
   if (reason != StopReason::kInterrupted) {
-    reporter_.progress("scoring the best step on all of the validation text", true);
-    result.validation = engine_.evaluate(validation_);
-    result.train = engine_.evaluate(train_, windows_of(validation_, engine_));
+    reporter_.progress("scoring the best step on all of the validation part", true);
+    result.validation = engine_.evaluate(task::Part::kValidation);
+    result.train = engine_.evaluate(task::Part::kTrain, validation_samples(engine_));
   }
   result.steps = progress_.step;
   result.best_step = progress_.best_step < 0 ? progress_.step : progress_.best_step;

@@ -36,7 +36,7 @@ struct TrainerOptions {
 
 struct StepRecord {
   int64_t step = 0;  // steps done, this one included
-  double loss = 0;   // nats a token, mean over the step's targets
+  double loss = 0;   // mean over the step's targets
   double learning_rate = 0;
   double gradient_norm = 0;
   double seconds = 0;
@@ -73,8 +73,7 @@ double bits_per_byte(double nats_per_token, double bytes_per_token);
 /// The loop: steps, evaluations, early stopping, checkpoints, the clock.
 class Trainer {
  public:
-  Trainer(Engine& engine, task::TokenStream train, task::TokenStream validation,
-          TrainerOptions options, Reporter& reporter, TrainObserver& observer);
+  Trainer(Engine& engine, TrainerOptions options, Reporter& reporter, TrainObserver& observer);
 
   /// Goes on from the newest whole checkpoint. False when there is none. Throws UsageError when it
   /// is of another run (fingerprint).
@@ -84,7 +83,7 @@ class Trainer {
   void recall(std::vector<EvaluationRecord> history) { history_ = std::move(history); }
 
   /// Trains until a limit, patience or a signal. At a limit the best step is restored and scored on
-  /// the whole validation stream; after a signal a checkpoint is saved and the best step restored
+  /// the whole validation part; after a signal a checkpoint is saved and the best step restored
   /// unscored. Throws Error("diverged") when the loss is no longer finite.
   TrainResult run();
 
@@ -105,7 +104,6 @@ class Trainer {
   Schedule schedule() const;
 
   Engine& engine_;
-  task::TokenStream train_, validation_;
   TrainerOptions options_;
   Reporter& reporter_;
   TrainObserver& observer_;
@@ -116,7 +114,7 @@ class Trainer {
   double step_seconds_ = 0;  // sum over steps of this process
   double step_average_ = 0;  // smoothed seconds a step
   int64_t steps_here_ = 0;
-  double evaluation_seconds_per_window_ = 0;
+  double evaluation_seconds_per_sample_ = 0;
   double save_seconds_ = 0;
   std::chrono::steady_clock::time_point saved_at_, loop_started_, shown_at_;
   int64_t saved_step_ = -1;

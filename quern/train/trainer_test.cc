@@ -12,6 +12,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/random.h"
+#include "quern/task/text_problem.h"
 
 namespace quern::train {
 namespace {
@@ -78,11 +79,16 @@ class TrainerTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
+  task::Problem& problem(const model::ModelConfig& config, double token_dropout = 0) {
+    problems_.push_back(
+        std::make_unique<task::TextProblem>(config, train_, validation_, token_dropout, 1));
+    return *problems_.back();
+  }
+
   TrainResult train(Engine& engine, const TrainerOptions& options, bool resume = false,
                     TrainObserver* observer = nullptr) {
     TrainObserver nobody;
-    Trainer trainer(engine, train_, validation_, options, silent_reporter(),
-                    observer != nullptr ? *observer : nobody);
+    Trainer trainer(engine, options, silent_reporter(), observer != nullptr ? *observer : nobody);
     if (resume) {
       EXPECT_TRUE(trainer.resume());
     }
@@ -93,11 +99,12 @@ class TrainerTest : public testing::Test {
   task::TokenStream train_ = make_stream(2000, 1);
   task::TokenStream validation_ = make_stream(300, 2);
   ThreadPool pool_{2};
+  std::vector<std::unique_ptr<task::Problem>> problems_;
 };
 
 TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
-  Engine engine(small_model(), engine_options(), train_, pool_);
-  const double before = engine.evaluate(validation_).loss;
+  Engine engine(problem(small_model()), engine_options(), pool_);
+  const double before = engine.evaluate(task::Part::kValidation).loss;
   TrainerOptions options = trainer_options();
   options.steps = 200;
   const TrainResult result = train(engine, options);
@@ -119,8 +126,8 @@ TEST_F(TrainerTest, SameBitsAtOneAndTwoThreads) {
   EngineOptions options = engine_options();
   options.optimizer.muon = true;
   ThreadPool one(1);
-  Engine a(config, options, train_, pool_);
-  Engine b(config, options, train_, one);
+  Engine a(problem(config), options, pool_);
+  Engine b(problem(config), options, one);
   train(a, trainer_options());
   train(b, trainer_options());
   EXPECT_TRUE(same_bits(weights(a), weights(b)));
@@ -132,8 +139,7 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
   config.drop_path = 0.1F;
   EngineOptions options = engine_options();
   options.optimizer.ema = 0.9F;
-  options.token_dropout = 0.1;
-  Engine whole(config, options, train_, pool_);
+  Engine whole(problem(config, 0.1), options, pool_);
   train(whole, trainer_options());
 
   struct Interrupter : TrainObserver {
@@ -143,12 +149,12 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
   } interrupter;
   TrainerOptions cut = trainer_options();
   cut.checkpoints = folder_;
-  Engine first(config, options, train_, pool_);
+  Engine first(problem(config, 0.1), options, pool_);
   const TrainResult stopped = train(first, cut, false, &interrupter);
   EXPECT_EQ(stopped.stopped_because, StopReason::kInterrupted);
   EXPECT_EQ(stopped.steps, 13);
 
-  Engine second(config, options, train_, pool_);
+  Engine second(problem(config, 0.1), options, pool_);
   const TrainResult result = train(second, cut, true);
   EXPECT_EQ(result.steps, 24);
   EXPECT_TRUE(same_bits(weights(whole), weights(second)));
@@ -157,12 +163,12 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
 TEST_F(TrainerTest, OtherOptionsCannotBeResumed) {
   TrainerOptions options = trainer_options();
   options.checkpoints = folder_;
-  Engine first(small_model(), engine_options(), train_, pool_);
+  Engine first(problem(small_model()), engine_options(), pool_);
   train(first, options);
   options.fingerprint = "other";
-  Engine second(small_model(), engine_options(), train_, pool_);
+  Engine second(problem(small_model()), engine_options(), pool_);
   TrainObserver nobody;
-  Trainer trainer(second, train_, validation_, options, silent_reporter(), nobody);
+  Trainer trainer(second, options, silent_reporter(), nobody);
   EXPECT_THROW(trainer.resume(), UsageError);
 }
 
@@ -170,8 +176,8 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
   EngineOptions whole = engine_options();
   EngineOptions parts = engine_options();
   parts.accumulate = 2;
-  Engine a(small_model(), whole, train_, pool_);
-  Engine b(small_model(), parts, train_, pool_);
+  Engine a(problem(small_model()), whole, pool_);
+  Engine b(problem(small_model()), parts, pool_);
   for (int64_t step = 0; step < 3; ++step) {
     EXPECT_NEAR(a.step(step, 1e-3), b.step(step, 1e-3), 1e-6);
     EXPECT_NEAR(a.gradient_norm(), b.gradient_norm(), 1e-6F * a.gradient_norm());
@@ -189,7 +195,7 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
     std::copy(values.begin(), values.end(), b.parameters().values().begin());
   }
   parts.accumulate = 3;
-  EXPECT_THROW(Engine(small_model(), parts, train_, pool_), UsageError);
+  EXPECT_THROW(Engine(problem(small_model()), parts, pool_), UsageError);
 }
 
 TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
@@ -197,7 +203,7 @@ TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
   TrainerOptions options = trainer_options();
   options.steps = 2000;
   options.patience = 6;
-  Engine engine(small_model(), engine_options(), train_, pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kPatience);
   EXPECT_EQ(result.steps, result.best_step + 6 * options.evaluate_every);
@@ -216,7 +222,7 @@ TEST_F(TrainerTest, StaysWithinTheTime) {
   options.seconds = 1.5;
   options.patience = 1000000;
   options.started = std::chrono::steady_clock::now();
-  Engine engine(small_model(), engine_options(), train_, pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kTime);
   EXPECT_LE(result.seconds, 1.6);
@@ -228,7 +234,7 @@ TEST_F(TrainerTest, EpochsCountWindows) {
   TrainerOptions options = trainer_options();
   options.steps = 0;
   options.epochs = 1;
-  Engine engine(small_model(), engine_options(), train_, pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kEpochs);
   EXPECT_EQ(result.steps, std::lround((1999 / 8 - 1) / 4.0));
@@ -240,7 +246,7 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
   options.warmup_steps = 0;
   EngineOptions engine_settings = engine_options();
   engine_settings.optimizer.clip = 0;
-  Engine engine(small_model(), engine_settings, train_, pool_);
+  Engine engine(problem(small_model()), engine_settings, pool_);
   try {
     train(engine, options);
     FAIL();
@@ -250,17 +256,17 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
 }
 
 TEST_F(TrainerTest, PartialEvaluationIsFixedAndEven) {
-  Engine engine(small_model(), engine_options(), train_, pool_);
-  const Evaluation part = engine.evaluate(validation_, 10);
+  Engine engine(problem(small_model()), engine_options(), pool_);
+  const Evaluation part = engine.evaluate(task::Part::kValidation, 10);
   EXPECT_FALSE(part.whole);
   EXPECT_LT(part.targets, 120);
-  EXPECT_EQ(part.loss, engine.evaluate(validation_, 10).loss);
+  EXPECT_EQ(part.loss, engine.evaluate(task::Part::kValidation, 10).loss);
 }
 
 TEST_F(TrainerTest, PlannedMemoryIsAllocatedMemory) {
   EngineOptions options = engine_options();
   options.optimizer.ema = 0.9F;
-  Engine engine(small_model(), options, train_, pool_);
+  Engine engine(problem(small_model()), options, pool_);
   EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
 }
 
