@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "quern/base/random.h"
+#include "quern/model/blocks.h"
 #include "quern/model/decoder.h"
 
 namespace quern::model {
 
 using graph::ParameterGroup;
 
-void declare_parameters(const ModelConfig& c, graph::ParameterStore& store) {
+void declare_blocks(const ModelConfig& c, graph::ParameterStore& store) {
   const auto norm = [&](const std::string& name) {
     store.declare(name + ".weight", {c.width}, ParameterGroup::kVector);
     if (c.norm == NormKind::kLayer && c.bias)
@@ -21,14 +22,6 @@ void declare_parameters(const ModelConfig& c, graph::ParameterStore& store) {
   };
   const int64_t query = c.heads * c.head_width();
   const int64_t qkv = query + 2 * c.kv_heads * c.head_width();
-
-  store.declare("embed.weight", {c.vocabulary, c.width}, ParameterGroup::kEmbedding);
-  if (c.position == Position::kLearned) {
-    store.declare("embed.position", {c.context, c.width}, ParameterGroup::kEmbedding);
-  }
-  if (c.ngram_orders > 0) {
-    store.declare("embed.ngram", {c.ngram_buckets, c.width}, ParameterGroup::kEmbedding);
-  }
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     const std::string prefix = fmt::format("layers.{}.", layer);
     norm(prefix + "norm1");
@@ -39,6 +32,17 @@ void declare_parameters(const ModelConfig& c, graph::ParameterStore& store) {
     linear(prefix + "ffn.down", c.width, c.ffn_width);
   }
   if (has_final_norm(c)) norm("norm");
+}
+
+void declare_parameters(const ModelConfig& c, graph::ParameterStore& store) {
+  store.declare("embed.weight", {c.vocabulary, c.width}, ParameterGroup::kEmbedding);
+  if (c.position == Position::kLearned) {
+    store.declare("embed.position", {c.context, c.width}, ParameterGroup::kEmbedding);
+  }
+  if (c.ngram_orders > 0) {
+    store.declare("embed.ngram", {c.ngram_buckets, c.width}, ParameterGroup::kEmbedding);
+  }
+  declare_blocks(c, store);
   if (!c.tie_embeddings)
     store.declare("output.weight", {c.vocabulary, c.width}, ParameterGroup::kEmbedding);
 }
