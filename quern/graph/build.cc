@@ -67,10 +67,29 @@ Value dropout(Graph& graph, Value x, Value random, Value residual, DropoutAttrs 
 }
 
 CrossEntropyOutputs cross_entropy(Graph& graph, Value logits, Value targets, Value weight,
-                                  float label_smoothing) {
+                                  Value row_weight, float label_smoothing) {
   const Value loss = node(graph, OpCode::kCrossEntropy, CrossEntropyAttrs{label_smoothing}, logits,
-                          targets, weight);
+                          targets, weight, row_weight);
   return {loss, graph.output_of(loss, 1)};
+}
+
+SquaredErrorOutputs squared_error(Graph& graph, Value predictions, Value targets, Value weight,
+                                  Value row_weight) {
+  const Value loss = node(graph, OpCode::kSquaredError, std::monostate{}, predictions, targets,
+                          weight, row_weight);
+  return {loss, graph.output_of(loss, 1)};
+}
+
+Value grouped_linear(Graph& graph, Value x, Value weight, Value bias) {
+  return node(graph, OpCode::kGroupedLinear, std::monostate{}, x, weight, bias);
+}
+
+Value member_scale(Graph& graph, Value x, Value scale) {
+  return node(graph, OpCode::kMemberScale, std::monostate{}, x, scale);
+}
+
+Value reshape(Graph& graph, Value x, Shape shape) {
+  return node(graph, OpCode::kReshape, ReshapeAttrs{shape}, x);
 }
 
 Value softmax(Graph& graph, Value x) { return node(graph, OpCode::kSoftmax, std::monostate{}, x); }

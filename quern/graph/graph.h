@@ -128,8 +128,17 @@ Value dropout(Graph& graph, Value x, Value random, Value residual, DropoutAttrs 
 struct CrossEntropyOutputs {
   Value loss, nll;
 };
+/// row_weight may be absent.
 CrossEntropyOutputs cross_entropy(Graph& graph, Value logits, Value targets, Value weight,
-                                  float label_smoothing = 0);
+                                  Value row_weight = {}, float label_smoothing = 0);
+struct SquaredErrorOutputs {
+  Value loss, error;
+};
+SquaredErrorOutputs squared_error(Graph& graph, Value predictions, Value targets, Value weight,
+                                  Value row_weight = {});
+Value grouped_linear(Graph& graph, Value x, Value weight, Value bias = {});
+Value member_scale(Graph& graph, Value x, Value scale);
+Value reshape(Graph& graph, Value x, Shape shape);
 Value softmax(Graph& graph, Value x);
 Value slice(Graph& graph, Value x, int64_t axis, int64_t begin, int64_t end);
 Value concat(Graph& graph, Value a, Value b, int64_t axis);

@@ -30,12 +30,19 @@ enum class OpCode : uint8_t {
   kCacheWrite,  // qkv (B,T,(H+2K)D), k_cache (B,K,S,D), v_cache, offsets (B) i32 -> nothing;
                 // stateful
   kActivation,  // x -> y
-  kGatedUnit,   // x (…,2F) -> (…,F)
-  kAdd,         // a, b (same shape, or the trailing extents of a) -> a + scale·b
-  kMultiply,    // a, b -> a·b
-  kScale,       // x -> factor·x
-  kDropout,     // x (B,…), random (4) u32, [residual] -> residual + dropout(x)
-  kCrossEntropy,  // logits (…,V), targets (…) i32, weight (1) -> loss (1), nll (…), log_sum_exp (…)
+  kGroupedLinear,  // x (B,G,K), weight (G,N,K), [bias (G,N)] -> (B,G,N): a layer of its own for
+                   // each g
+  kMemberScale,    // x (B,F), scale (K,F) -> (B,K,F): x times each row of scale
+  kReshape,        // x -> the same elements in another shape
+  kGatedUnit,      // x (…,2F) -> (…,F)
+  kAdd,            // a, b (same shape, or the trailing extents of a) -> a + scale·b
+  kMultiply,       // a, b -> a·b
+  kScale,          // x -> factor·x
+  kDropout,        // x (B,…), random (4) u32, [residual] -> residual + dropout(x)
+  kCrossEntropy,  // logits (…,V), targets (…) i32, weight (1), [row_weight (…)] -> loss (1), nll
+                  // (…), log_sum_exp (…)
+  kSquaredError,  // predictions (…), targets (…), weight (1), [row_weight (…)] -> loss (1), error
+                  // (…)
   kSoftmax,     // x (…,V) -> probabilities
   kSlice,       // x -> x[…, begin:end, …] along an axis
   kConcat,      // a, b -> joined along an axis
@@ -93,6 +100,9 @@ struct AxisAttrs {  // kSlice (axis, begin, end), kConcat (axis)
 struct ReduceAttrs {
   bool mean = true;
 };
+struct ReshapeAttrs {
+  Shape shape;
+};
 struct CastAttrs {
   DType dtype = DType::kF32;
 };
@@ -102,9 +112,10 @@ struct OptimizerAttrs {  // kAdamW, kMuon, kEma: factors on the hyper-parameters
   float momentum = 0.95F;  // kMuon
   bool nesterov = true;    // kMuon
 };
-using Attrs = std::variant<std::monostate, EmbeddingAttrs, LinearAttrs, NormAttrs, HeadsAttrs,
-                           AttentionAttrs, ActivationAttrs, ScaleAttrs, DropoutAttrs,
-                           CrossEntropyAttrs, AxisAttrs, ReduceAttrs, CastAttrs, OptimizerAttrs>;
+using Attrs =
+    std::variant<std::monostate, EmbeddingAttrs, LinearAttrs, NormAttrs, HeadsAttrs, AttentionAttrs,
+                 ActivationAttrs, ScaleAttrs, DropoutAttrs, CrossEntropyAttrs, AxisAttrs,
+                 ReduceAttrs, ReshapeAttrs, CastAttrs, OptimizerAttrs>;
 
 /// Indices into `hyper` (8), what changes from step to step of the optimizer.
 enum Hyper : size_t {

@@ -190,15 +190,24 @@ void add_elementwise(std::vector<OpCase>& cases) {
 
 void add_loss(std::vector<OpCase>& cases) {
   for (const float smoothing : {0.0F, 0.1F}) {
-    cases.push_back({OpCode::kCrossEntropy,
-                     fmt::format("smoothing {}", smoothing),
-                     CrossEntropyAttrs{smoothing},
-                     {normal({2, 3, 7}), given({0, 6, -1, 3, 3, -1}, {2, 3}), given_f32({0.25F})}});
+    with_optionals(cases,
+                   {OpCode::kCrossEntropy,
+                    fmt::format("smoothing {}", smoothing),
+                    CrossEntropyAttrs{smoothing},
+                    {normal({2, 3, 7}), given({0, 6, -1, 3, 3, -1}, {2, 3}), given_f32({0.25F}),
+                     positive({2, 3})}},
+                   {3});
     cases.push_back({OpCode::kCrossEntropy,
                      fmt::format("wide, smoothing {}", smoothing),
                      CrossEntropyAttrs{smoothing},
                      {normal({9, 301}), integers({9}, -1, 301), given_f32({0.125F})}});
   }
+  with_optionals(cases,
+                 {OpCode::kSquaredError,
+                  "",
+                  {},
+                  {normal({3, 5}), normal({3, 5}), given_f32({0.25F}), positive({3, 5})}},
+                 {3});
   cases.push_back({OpCode::kSoftmax, "", {}, {normal({5, 19})}});
 }
 
@@ -212,6 +221,17 @@ void add_movement(std::vector<OpCase>& cases) {
       other.push_back(b[i] + (static_cast<int64_t>(i) == axis ? 2 : 0));
     cases.push_back({OpCode::kConcat, label, AxisAttrs{axis, 0, 0}, {normal(b), normal(other)}});
   }
+  cases.push_back({OpCode::kReshape, "", ReshapeAttrs{{6, 2, 5}}, {normal({3, 4, 5})}});
+  cases.push_back({OpCode::kMemberScale, "", {}, {normal({5, 19}), normal({3, 19})}});
+  cases.push_back({OpCode::kMemberScale, "many rows", {}, {normal({67, 131}), normal({4, 131})}});
+  with_optionals(
+      cases,
+      {OpCode::kGroupedLinear, "", {}, {normal({9, 3, 13}), normal({3, 7, 13}), normal({3, 7})}},
+      {2});
+  cases.push_back({OpCode::kGroupedLinear,
+                   "one output",
+                   {},
+                   {normal({65, 4, 32}), normal({4, 1, 32}), normal({4, 1})}});
   cases.push_back({OpCode::kGatherRows, "", {}, {normal({3, 4, 5}), given({3, 0, 2})}});
   for (const bool mean : {false, true}) {
     with_optionals(cases,

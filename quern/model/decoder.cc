@@ -140,7 +140,7 @@ class Tracer {
     const Value targets = g_.input("targets", {DType::kI32, {options_.batch, length_}});
     const Value weight = g_.input("loss_weight", {DType::kF32, {1}});
     const auto [loss, nll] =
-        graph::cross_entropy(g_, logits, targets, weight, training_ ? c_.label_smoothing : 0.0F);
+        graph::cross_entropy(g_, logits, targets, weight, {}, training_ ? c_.label_smoothing : 0.0F);
     g_.name_output("loss", loss);
     g_.name_output("nll", nll);
   }

@@ -9,25 +9,28 @@ namespace quern::graph::ops {
 namespace {
 
 namespace cpu = kernels::cpu;
-enum Input : size_t { kLogits, kTargets, kWeight };
+enum Input : size_t { kLogits, kTargets, kWeight, kRowWeight };
 enum Output : size_t { kLoss, kNll, kLogSumExp };
 
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& loss = attributes<CrossEntropyAttrs>(OpCode::kCrossEntropy, attrs);
   const Check check(OpCode::kCrossEntropy, inputs);
-  check.floats({kLogits, kWeight});
+  check.floats({kLogits, kWeight, kRowWeight});
   check.dtype(kTargets, DType::kI32);
   check.rank_at_least(kLogits, 1);
   const Shape& logits = check.shape(kLogits);
   const Shape rows(logits.extents().first(logits.rank() - 1));
   check.shape_is(kTargets, rows, "one target a row of logits");
   check.shape_is(kWeight, Shape{1}, "one factor: 1 / valid targets of the whole step");
+  check.shape_is(kRowWeight, rows, "one factor a row of logits");
   check.require(loss.label_smoothing >= 0 && loss.label_smoothing < 1,
                 "label_smoothing must be in [0, 1)", "0.1 is usual");
   return {f32({1}), f32(rows), f32(rows)};
 }
 
-Saved saved(const Attrs&, uint32_t) { return {.inputs = 0b111, .outputs = 1U << kLogSumExp}; }
+Saved saved(const Attrs&, uint32_t present) {
+  return {.inputs = 0b1111 & present, .outputs = 1U << kLogSumExp};
+}
 
 cpu::CrossEntropy arguments(const KernelCall& call) {
   cpu::CrossEntropy loss;
@@ -35,6 +38,7 @@ cpu::CrossEntropy arguments(const KernelCall& call) {
   loss.classes = call.inputs[kLogits].shape().back();
   loss.logits = call.inputs[kLogits].f32();
   loss.targets = call.inputs[kTargets].i32();
+  loss.row_weights = f32_or_null(call.inputs, kRowWeight);
   loss.label_smoothing = attributes<CrossEntropyAttrs>(call).label_smoothing;
   return loss;
 }
@@ -84,9 +88,9 @@ OpEntry cross_entropy_op() {
   OpEntry entry;
   entry.code = OpCode::kCrossEntropy;
   entry.name = "cross_entropy";
-  entry.input_names = {"logits", "targets", "weight"};
+  entry.input_names = {"logits", "targets", "weight", "row_weight"};
   entry.required_inputs = 0b111;
-  entry.max_inputs = 3;
+  entry.max_inputs = 4;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = forward_scratch;

@@ -127,6 +127,31 @@ Types infer_gather(const Attrs&, std::span<const TensorType> inputs) {
   return {f32({x[0], x[2]})};
 }
 
+Types infer_reshape(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const Shape& shape = attributes<ReshapeAttrs>(OpCode::kReshape, attrs).shape;
+  const Check check(OpCode::kReshape, inputs);
+  check.floats({0});
+  check.require(shape.elements() == check.shape(0).elements(),
+                "the new shape must hold as many elements as x", "multiply the extents of both");
+  return {f32(shape)};
+}
+
+template <typename Kernels>
+void forward_reshape(const KernelCall& call) {
+  const TensorView& x = call.inputs[0];
+  if (call.outputs[0].data == x.data) return;
+  const size_t bytes = x.type.bytes();
+  Kernels(call).copy_blocks(x.data, bytes, call.outputs[0].data, bytes, 1, bytes);
+}
+
+template <typename Kernels>
+void backward_reshape(const KernelCall& call) {
+  const TensorView& y_grad = call.output_grads[0];
+  const TensorView& x_grad = call.input_grads[0];
+  if (x_grad.data == y_grad.data) return;
+  Kernels(call).scale(y_grad.f32(), y_grad.elements(), 1.0F, x_grad.f32(), call.accumulate[0]);
+}
+
 cpu::Gather gather_arguments(const KernelCall& call) {
   const Shape& x = call.inputs[0].shape();
   return {.batch = x[0], .length = x[1], .width = x[2], .rows = call.inputs[1].i32()};
@@ -156,6 +181,27 @@ OpEntry movement(OpCode code, std::string_view name, size_t inputs) {
 }
 
 }  // namespace
+
+OpEntry reshape_op() {
+  OpEntry entry;
+  entry.code = OpCode::kReshape;
+  entry.name = "reshape";
+  entry.input_names = {"x"};
+  entry.required_inputs = 1;
+  entry.max_inputs = 1;
+  entry.infer = infer_reshape;
+  entry.saved = saves_nothing;
+  entry.forward_scratch = no_scratch;
+  entry.backward_scratch = no_scratch;
+  entry.forward = forward_reshape<Cpu>;
+  entry.reference_forward = forward_reshape<Reference>;
+  entry.backward = backward_reshape<Cpu>;
+  entry.reference_backward = backward_reshape<Reference>;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
+  entry.in_place_input = 0;
+  entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
+  return entry;
+}
 
 OpEntry slice_op() {
   OpEntry entry = movement(OpCode::kSlice, "slice", 1);

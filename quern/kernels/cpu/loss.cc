@@ -147,10 +147,11 @@ double finish_row(const CrossEntropy& c, int64_t row, const RowPart& part, float
   }
   const double own = log_sum - static_cast<double>(c.logits[row * c.classes + target]);
   if (nll) nll[row] = static_cast<float>(own);
-  if (c.label_smoothing == 0) return own;
+  const double row_weight = c.row_weights ? static_cast<double>(c.row_weights[row]) : 1;
+  if (c.label_smoothing == 0) return row_weight * own;
   const double smoothing = static_cast<double>(c.label_smoothing);
   const double mean = log_sum - part.logits / static_cast<double>(c.classes);
-  return own + smoothing * (mean - own);
+  return row_weight * (own + smoothing * (mean - own));
 }
 }  // namespace
 
@@ -199,10 +200,11 @@ void cross_entropy_backward(const Context& context, const CrossEntropy& c, const
       if (!accumulate) std::fill(grad + begin, grad + end, 0.0F);
       return;
     }
+    const float factor = c.row_weights ? weight * c.row_weights[row] : weight;
     HWY_DYNAMIC_DISPATCH(SoftmaxGrad)
-    (c.logits + row * c.classes + begin, end - begin, lse[row], weight, uniform, grad + begin,
+    (c.logits + row * c.classes + begin, end - begin, lse[row], factor, uniform, grad + begin,
      accumulate);
-    if (target >= begin && target < end) grad[target] -= weight * (1.0F - c.label_smoothing);
+    if (target >= begin && target < end) grad[target] -= factor * (1.0F - c.label_smoothing);
   };
   if (c.classes > kTaskElements) {
     const int64_t parts = divide_up(c.classes, kTaskElements);
@@ -214,6 +216,40 @@ void cross_entropy_backward(const Context& context, const CrossEntropy& c, const
   }
   for_chunks(context, c.rows, rows_per_task(c.classes), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) stretch(row, 0, c.classes);
+  });
+}
+
+size_t squared_error_scratch(int64_t count) {
+  return static_cast<size_t>(divide_up(std::max<int64_t>(1, count), kTaskElements)) *
+         sizeof(double);
+}
+
+void squared_error_forward(const Context& context, const SquaredError& s, float weight,
+                           float* errors, float* loss, std::byte* scratch) {
+  auto* sums = reinterpret_cast<double*>(scratch);
+  for_chunks(context, s.count, kTaskElements, [&](int64_t begin, int64_t end) {
+    double sum = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const double difference =
+          static_cast<double>(s.predictions[i]) - static_cast<double>(s.targets[i]);
+      const double error = difference * difference;
+      if (errors) errors[i] = static_cast<float>(error);
+      sum += s.row_weights ? static_cast<double>(s.row_weights[i]) * error : error;
+    }
+    sums[begin / kTaskElements] = sum;
+  });
+  const double total = s.count > 0 ? tree_sum(sums, divide_up(s.count, kTaskElements)) : 0;
+  *loss = static_cast<float>(static_cast<double>(weight) * total);
+}
+
+void squared_error_backward(const Context& context, const SquaredError& s, float weight,
+                            float* grad, bool accumulate) {
+  for_chunks(context, s.count, kTaskElements, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float factor = s.row_weights ? 2 * weight * s.row_weights[i] : 2 * weight;
+      const float value = factor * (s.predictions[i] - s.targets[i]);
+      grad[i] = accumulate ? grad[i] + value : value;
+    }
   });
 }
 

@@ -77,6 +77,58 @@ void multiply_into(const Context& context, const float* a, const float* b, int64
   });
 }
 
+void member_scale(const Context& context, const MemberScale& s, const float* x, const float* scale,
+                  float* y) {
+  const int64_t row = s.members * s.width;
+  parallel_ranges(context, s.rows, kGrain / std::max<int64_t>(1, row),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t b = begin; b < end; ++b) {
+                      const float* from = x + b * s.width;
+                      for (int64_t k = 0; k < s.members; ++k) {
+                        const float* factor = scale + k * s.width;
+                        float* to = y + b * row + k * s.width;
+                        for (int64_t j = 0; j < s.width; ++j) to[j] = from[j] * factor[j];
+                      }
+                    }
+                  });
+}
+
+void member_scale_backward(const Context& context, const MemberScale& s, const float* x,
+                           const float* scale, const float* y_grad, float* x_grad,
+                           bool accumulate_x, float* scale_grad, bool accumulate_scale) {
+  const int64_t row = s.members * s.width;
+  if (x_grad != nullptr) {
+    parallel_ranges(context, s.rows, kGrain / std::max<int64_t>(1, row),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t b = begin; b < end; ++b) {
+                        float* to = x_grad + b * s.width;
+                        if (!accumulate_x) std::fill(to, to + s.width, 0.0F);
+                        for (int64_t k = 0; k < s.members; ++k) {
+                          const float* grad = y_grad + b * row + k * s.width;
+                          const float* factor = scale + k * s.width;
+                          for (int64_t j = 0; j < s.width; ++j) to[j] += grad[j] * factor[j];
+                        }
+                      }
+                    });
+  }
+  if (scale_grad == nullptr) return;
+  // Each element sums its rows in order, whoever computes it.
+  parallel_ranges(context, row, std::max<int64_t>(64, kGrain / std::max<int64_t>(1, s.rows)),
+                  [&](int64_t begin, int64_t end) {
+                    if (!accumulate_scale) std::fill(scale_grad + begin, scale_grad + end, 0.0F);
+                    for (int64_t b = 0; b < s.rows; ++b) {
+                      const float* grad = y_grad + b * row;
+                      const float* from = x + b * s.width;
+                      int64_t j = begin % s.width;
+                      for (int64_t i = begin; i < end;) {
+                        const int64_t stop = std::min(end, i + s.width - j);
+                        for (; i < stop; ++i, ++j) scale_grad[i] += grad[i] * from[j];
+                        j = 0;
+                      }
+                    }
+                  });
+}
+
 void gather_rows(const Context& context, const Gather& gather, const float* x, float* y) {
   parallel_ranges(context, gather.batch, kGrain / std::max<int64_t>(1, gather.width),
                   [&](int64_t begin, int64_t end) {

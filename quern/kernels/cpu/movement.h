@@ -22,6 +22,17 @@ void fill_zero(const Context& context, float* x, int64_t count);
 void multiply_into(const Context& context, const float* a, const float* b, int64_t count,
                    int64_t period, float* c, bool accumulate);
 
+/// y (rows, members, width): row by row, x (rows, width) times each row of scale (members, width).
+struct MemberScale {
+  int64_t rows = 0, members = 0, width = 0;
+};
+void member_scale(const Context& context, const MemberScale& shape, const float* x,
+                  const float* scale, float* y);
+/// x_grad (rows, width) and scale_grad (members, width); either may be null.
+void member_scale_backward(const Context& context, const MemberScale& shape, const float* x,
+                           const float* scale, const float* y_grad, float* x_grad,
+                           bool accumulate_x, float* scale_grad, bool accumulate_scale);
+
 /// y (batch, width) = x (batch, length, width) at position rows[b] of each sequence. Throws Error
 /// on a row outside the sequence.
 struct Gather {

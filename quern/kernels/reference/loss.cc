@@ -32,7 +32,8 @@ void cross_entropy_forward(const cpu::CrossEntropy& c, const T* logits, double w
     double mean = 0;
     for (int64_t i = 0; i < c.classes; ++i)
       mean += (log_sum - static_cast<double>(x[i])) / static_cast<double>(c.classes);
-    total += (1 - smoothing) * own + smoothing * mean;
+    const double row_weight = c.row_weights ? static_cast<double>(c.row_weights[row]) : 1;
+    total += row_weight * ((1 - smoothing) * own + smoothing * mean);
   }
   *loss = static_cast<T>(weight * total);
 }
@@ -49,11 +50,35 @@ void cross_entropy_backward(const cpu::CrossEntropy& c, const T* logits, double 
       if (c.targets[row] >= 0) {
         const double target =
             (i == c.targets[row] ? 1 - smoothing : 0) + smoothing / static_cast<double>(c.classes);
-        g = weight * (std::exp(static_cast<double>(x[i]) - log_sum) - target);
+        const double row_weight = c.row_weights ? static_cast<double>(c.row_weights[row]) : 1;
+        g = weight * row_weight * (std::exp(static_cast<double>(x[i]) - log_sum) - target);
       }
       T& to = logits_grad[row * c.classes + i];
       to = static_cast<T>(accumulate ? static_cast<double>(to) + g : g);
     }
+  }
+}
+
+void squared_error_forward(const cpu::SquaredError& s, double weight, float* errors, float* loss) {
+  double total = 0;
+  for (int64_t i = 0; i < s.count; ++i) {
+    const double difference =
+        static_cast<double>(s.predictions[i]) - static_cast<double>(s.targets[i]);
+    const double row_weight = s.row_weights ? static_cast<double>(s.row_weights[i]) : 1;
+    if (errors) errors[i] = static_cast<float>(difference * difference);
+    total += row_weight * difference * difference;
+  }
+  *loss = static_cast<float>(weight * total);
+}
+
+void squared_error_backward(const cpu::SquaredError& s, double weight, float* grad,
+                            bool accumulate) {
+  for (int64_t i = 0; i < s.count; ++i) {
+    const double difference =
+        static_cast<double>(s.predictions[i]) - static_cast<double>(s.targets[i]);
+    const double row_weight = s.row_weights ? static_cast<double>(s.row_weights[i]) : 1;
+    const double value = 2 * weight * row_weight * difference;
+    grad[i] = static_cast<float>(accumulate ? static_cast<double>(grad[i]) + value : value);
   }
 }
 

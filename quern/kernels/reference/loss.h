@@ -16,6 +16,11 @@ template <class T>
 void cross_entropy_backward(const cpu::CrossEntropy& cross_entropy, const T* logits, double weight,
                             T* logits_grad, bool accumulate);
 
+void squared_error_forward(const cpu::SquaredError& squared_error, double weight, float* errors,
+                           float* loss);
+void squared_error_backward(const cpu::SquaredError& squared_error, double weight, float* grad,
+                            bool accumulate);
+
 template <class T>
 void softmax(const T* x, int64_t rows, int64_t classes, T* y);
 

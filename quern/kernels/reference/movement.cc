@@ -43,6 +43,36 @@ void multiply_into(const float* a, const float* b, int64_t count, int64_t period
     store(c[i], static_cast<double>(a[i]) * static_cast<double>(b[i % period]), accumulate);
 }
 
+void member_scale(const cpu::MemberScale& s, const float* x, const float* scale, float* y) {
+  for (int64_t i = 0; i < s.rows * s.members * s.width; ++i) {
+    const int64_t b = i / (s.members * s.width);
+    const double product = static_cast<double>(x[b * s.width + i % s.width]) *
+                           static_cast<double>(scale[i % (s.members * s.width)]);
+    store(y[i], product, false);
+  }
+}
+
+void member_scale_backward(const cpu::MemberScale& s, const float* x, const float* scale,
+                           const float* y_grad, float* x_grad, bool accumulate_x, float* scale_grad,
+                           bool accumulate_scale) {
+  const auto at = [&](const float* values, int64_t i) { return static_cast<double>(values[i]); };
+  const int64_t row = s.members * s.width;
+  for (int64_t i = 0; x_grad != nullptr && i < s.rows * s.width; ++i) {
+    double sum = 0;
+    for (int64_t k = 0; k < s.members; ++k) {
+      const int64_t j = k * s.width + i % s.width;
+      sum += at(y_grad, i / s.width * row + j) * at(scale, j);
+    }
+    store(x_grad[i], sum, accumulate_x);
+  }
+  for (int64_t j = 0; scale_grad != nullptr && j < row; ++j) {
+    double sum = 0;
+    for (int64_t b = 0; b < s.rows; ++b)
+      sum += at(y_grad, b * row + j) * at(x, b * s.width + j % s.width);
+    store(scale_grad[j], sum, accumulate_scale);
+  }
+}
+
 void gather_rows(const cpu::Gather& gather, const float* x, float* y) {
   for (int64_t b = 0; b < gather.batch; ++b) {
     for (int64_t j = 0; j < gather.width; ++j)

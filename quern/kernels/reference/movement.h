@@ -12,6 +12,10 @@ void add_blocks(const float* from, int64_t from_stride, float* to, int64_t to_st
 void fill_zero(float* x, int64_t count);
 void multiply_into(const float* a, const float* b, int64_t count, int64_t period, float* c,
                    bool accumulate);
+void member_scale(const cpu::MemberScale& shape, const float* x, const float* scale, float* y);
+void member_scale_backward(const cpu::MemberScale& shape, const float* x, const float* scale,
+                           const float* y_grad, float* x_grad, bool accumulate_x, float* scale_grad,
+                           bool accumulate_scale);
 void gather_rows(const cpu::Gather& gather, const float* x, float* y);
 void gather_rows_backward(const cpu::Gather& gather, const float* y_grad, float* x_grad,
                           bool accumulate);
