@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace quern::data {
+
+/// A decimal number, all of the text: sign, digits with a point, exponent. Nothing for anything
+/// else: infinities, NaN, hexadecimal, and what a double cannot hold (1e999).
+std::optional<double> parse_number(std::string_view text);
+/// The same, thousands separated by commas ("1,234.5"), a leading currency sign and a trailing
+/// percent sign allowed (the sign alone is dropped: "12 %" is 12).
+std::optional<double> parse_written_number(std::string_view text);
+
+/// Whether the cell stands for "not known": "", ?, NA, N/A, #N/A, NaN, null, nil, none, -, --, .,
+/// missing, unknown value markers of Chinese tables (无, 空, 缺失, 未知), in any case.
+bool is_missing(std::string_view text);
+
+/// A date, perhaps with a time, as seconds since 1970-01-01 00:00 (proleptic Gregorian, no zone; an
+/// offset such as +08:00 is taken off). Year first (2024-03-01, 2024/3/1, 20240301 with
+/// `compact`, 2024年3月1日), or day and month first, in the order that `day_first` says. Times:
+/// 12:30, 12:30:59, 12:30:59.25, after a space or T. Nothing for a day that no calendar has.
+struct DateStyle {
+  bool day_first = true;
+  bool compact = false;
+};
+std::optional<int64_t> parse_date(std::string_view text, const DateStyle& style);
+
+/// Calendar parts of such seconds.
+struct DateParts {
+  int64_t year = 0;
+  int month = 0, day = 0, weekday = 0 /* Monday 0 */, hour = 0, minute = 0;
+};
+DateParts date_parts(int64_t seconds);
+
+}  // namespace quern::data
