@@ -1,0 +1,317 @@
+#include "quern/data/column_types.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <unordered_set>
+
+#include "quern/base/error.h"
+#include "quern/base/strings.h"
+
+namespace quern::data {
+namespace {
+
+constexpr std::array<std::string_view, 8> kNames = {"number", "category", "text",     "image",
+                                                    "date",   "id",       "constant", "ignore"};
+constexpr size_t kDistinctCap = 100'000;
+constexpr size_t kExamples = 5;
+constexpr double kMostlyReadable = 0.9;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
+bool is_image_path(std::string_view text) {
+  const std::string small = lower(text.substr(text.size() - std::min<size_t>(5, text.size())));
+  return small.ends_with(".jpg") || small.ends_with(".jpeg") || small.ends_with(".png") ||
+         small.ends_with(".webp");
+}
+
+/// Words: runs of bytes between blanks; a character beyond ASCII's letters of three bytes (Chinese)
+/// counts as half a word.
+double words_of(std::string_view text) {
+  double words = 0;
+  bool inside = false;
+  for (const char c : text) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (c == ' ' || c == '\t' || c == '\n') {
+      inside = false;
+    } else if (byte >= 0xE3 && byte < 0xF0) {
+      words += 0.5;
+    } else if (!inside) {
+      inside = true;
+      if (byte < 0x80) words += 1;
+    }
+  }
+  return words;
+}
+
+/// "customerID", "user_id", "uuid", "编号".
+bool is_id_name(std::string_view name) {
+  const std::string small = lower(name);
+  if (small == "id" || small == "uuid" || small == "guid" || small == "index" || small == "rowid")
+    return true;
+  return small.ends_with("_id") || name.ends_with("ID") || name.ends_with("Id") ||
+         small.ends_with("uuid") || small.ends_with("编号");
+}
+
+bool is_code_name(std::string_view name) {
+  const std::string small = lower(name);
+  for (const std::string_view end :
+       {"code", "type", "class", "category", "kind", "zip", "代码", "类型", "类别"}) {
+    if (small.ends_with(end)) return true;
+  }
+  return false;
+}
+
+bool is_time_name(std::string_view name) {
+  const std::string small = lower(name);
+  return small.find("time") != std::string::npos || small.find("date") != std::string::npos ||
+         small.ends_with("_at") || small.find("时间") != std::string::npos;
+}
+
+/// What one pass over a column counts.
+struct Counts {
+  size_t present = 0, numbers = 0, integers = 0, leading_zeros = 0, images = 0, blanks = 0;
+  size_t day_first = 0, month_first = 0, compact = 0;
+  double words = 0;
+  bool rising = true;  // integers, each one more than the last
+  double last = 0;
+  std::unordered_set<uint64_t> distinct;
+};
+
+class ColumnInspector {
+ public:
+  ColumnInspector(const Table& table, size_t column) : table_(table), column_(column) {
+    facts_.name = table.columns()[column];
+  }
+
+  ColumnFacts infer() {
+    count();
+    decide();
+    find_unreadable();
+    return std::move(facts_);
+  }
+
+  ColumnFacts force(ColumnType type) {
+    count();
+    facts_.type = type;
+    facts_.reason = "set by data.types";
+    if (type == ColumnType::kDate) choose_style();
+    if (type == ColumnType::kNumber && c_.numbers == 0) unreadable_column("number");
+    if (type == ColumnType::kDate && date_count() == 0) unreadable_column("date");
+    find_unreadable();
+    return std::move(facts_);
+  }
+
+ private:
+  [[noreturn]] void unreadable_column(const char* what) const {
+    throw Error(
+        "unreadable_column",
+        fmt::format("column '{}' cannot be a {}: no value of it is one (such as '{}')", facts_.name,
+                    what, facts_.examples.empty() ? "" : facts_.examples.front()),
+        "set another type in data.types");
+  }
+
+  void count() {
+    for (size_t row = 0; row < table_.rows(); ++row) {
+      const std::string_view cell = table_.cell(row, column_);
+      if (is_missing(cell)) {
+        ++facts_.missing;
+        continue;
+      }
+      ++c_.present;
+      count_distinct(cell);
+      count_value(cell);
+    }
+    facts_.distinct = c_.distinct.size();
+    facts_.integers = c_.numbers > 0 && c_.integers == c_.numbers;
+  }
+
+  void count_distinct(std::string_view cell) {
+    if (c_.distinct.size() >= kDistinctCap) {
+      facts_.distinct_more = true;
+      return;
+    }
+    if (c_.distinct.insert(hash64(cell)).second && facts_.examples.size() < kExamples) {
+      facts_.examples.emplace_back(cell.substr(0, 60));
+    }
+  }
+
+  void count_value(std::string_view cell) {
+    if (const auto number = parse_written_number(cell)) {
+      facts_.minimum = c_.numbers == 0 ? *number : std::min(facts_.minimum, *number);
+      facts_.maximum = c_.numbers == 0 ? *number : std::max(facts_.maximum, *number);
+      const bool whole = *number == std::floor(*number);
+      if (c_.numbers > 0 && *number != c_.last + 1) c_.rising = false;
+      c_.last = *number;
+      ++c_.numbers;
+      c_.integers += whole ? 1 : 0;
+      const bool zero = cell.size() > 1 && cell.front() == '0' && cell[1] >= '0' && cell[1] <= '9';
+      c_.leading_zeros += zero ? 1 : 0;
+      c_.compact += parse_date(cell, {.compact = true}).has_value() ? 1 : 0;
+      return;
+    }
+    c_.words += words_of(cell);
+    c_.images += is_image_path(cell) ? 1 : 0;
+    c_.blanks += cell.find(' ') != std::string_view::npos ? 1 : 0;
+    c_.day_first += parse_date(cell, {.day_first = true}).has_value() ? 1 : 0;
+    c_.month_first += parse_date(cell, {.day_first = false}).has_value() ? 1 : 0;
+  }
+
+  size_t date_count() const { return std::max({c_.day_first, c_.month_first, c_.compact}); }
+
+  void choose_style() {
+    facts_.date_style.compact = c_.compact > std::max(c_.day_first, c_.month_first);
+    facts_.date_style.day_first = c_.day_first >= c_.month_first;
+  }
+
+  void set(ColumnType type, std::string reason) {
+    facts_.type = type;
+    facts_.reason = std::move(reason);
+  }
+
+  void decide() {
+    const double present = static_cast<double>(c_.present);
+    if (facts_.distinct <= 1) {
+      set(ColumnType::kConstant,
+          c_.present == 0 ? "no value at all"
+                          : fmt::format("one value only, '{}'", facts_.examples.front()));
+    } else if (static_cast<double>(date_count()) >= kMostlyReadable * present &&
+               (c_.compact == 0 || is_time_name(facts_.name))) {
+      choose_style();
+      const bool both = c_.day_first == c_.month_first || c_.compact > 0;
+      set(ColumnType::kDate, both ? "its values are dates"
+                                  : fmt::format("its values are dates, {} first",
+                                                facts_.date_style.day_first ? "day" : "month"));
+    } else if (static_cast<double>(c_.numbers) >= kMostlyReadable * present) {
+      decide_number();
+    } else if (c_.images == c_.present) {
+      set(ColumnType::kImage, "its values are names of pictures");
+    } else {
+      decide_words();
+    }
+  }
+
+  void decide_number() {
+    const bool unique = facts_.distinct == c_.present || facts_.distinct_more;
+    if (facts_.integers && c_.rising && c_.present == table_.rows() && c_.present >= 20) {
+      set(ColumnType::kId, "it counts the rows");
+    } else if (facts_.integers && unique && c_.present >= 20 && is_id_name(facts_.name)) {
+      set(ColumnType::kId, "its name says so and every value is another");
+    } else if (c_.leading_zeros > 0) {
+      set(ColumnType::kCategory, "codes with leading zeros");
+    } else if (facts_.distinct == 2) {
+      set(ColumnType::kCategory, "two values");
+    } else if (facts_.integers && facts_.distinct <= 100 && is_code_name(facts_.name)) {
+      set(ColumnType::kCategory, "whole numbers that its name calls a code or type");
+    } else {
+      set(ColumnType::kNumber,
+          fmt::format("{} are numbers",
+                      c_.numbers == c_.present ? "its values" : "nearly all of its values"));
+    }
+  }
+
+  void decide_words() {
+    const double present = static_cast<double>(c_.present);
+    const double mean_words = c_.words / present;
+    const double share = facts_.distinct_more ? 1 : static_cast<double>(facts_.distinct) / present;
+    if (mean_words >= 3 && share > 0.2) {
+      set(ColumnType::kText,
+          fmt::format("{:.0f} words a value, {:.0f} % of them different", mean_words, 100 * share));
+    } else if (share >= 0.95 && c_.present >= 20 && c_.blanks == 0) {
+      set(ColumnType::kId, "nearly every value is another, of one word");
+    } else if (share > 0.5 && mean_words >= 2) {
+      set(ColumnType::kText,
+          fmt::format("{:.0f} words a value, {:.0f} % of them different", mean_words, 100 * share));
+    } else {
+      set(ColumnType::kCategory,
+          fmt::format("{}{} different values", facts_.distinct, facts_.distinct_more ? "+" : ""));
+    }
+  }
+
+  void find_unreadable() {
+    const bool number = facts_.type == ColumnType::kNumber;
+    if (!number && facts_.type != ColumnType::kDate) return;
+    const size_t readable = number ? c_.numbers : date_count();
+    if (readable == c_.present) return;
+    for (size_t row = 0; row < table_.rows(); ++row) {
+      const std::string_view cell = table_.cell(row, column_);
+      if (is_missing(cell)) continue;
+      if (number ? parse_written_number(cell).has_value()
+                 : parse_date(cell, facts_.date_style).has_value())
+        continue;
+      if (facts_.unreadable++ > 0) continue;
+      facts_.unreadable_example = cell.substr(0, 60);
+      facts_.unreadable_where = table_.where(row);
+    }
+  }
+
+  const Table& table_;
+  size_t column_;
+  ColumnFacts facts_;
+  Counts c_;
+};
+
+}  // namespace
+
+std::string_view name(ColumnType type) { return kNames[static_cast<size_t>(type)]; }
+
+ColumnType parse_column_type(std::string_view text) {
+  const auto* it = std::find(kNames.begin(), kNames.end(), text);
+  if (it == kNames.end() || *it == "constant") {
+    throw UsageError("bad_value", fmt::format("'{}' is no column type", text),
+                     "number, category, text, image, date, id or ignore");
+  }
+  return static_cast<ColumnType>(it - kNames.begin());
+}
+
+TypeOverrides parse_type_overrides(std::string_view text) {
+  TypeOverrides overrides;
+  text = trim(text);
+  if (text.starts_with('{') && text.ends_with('}')) text = text.substr(1, text.size() - 2);
+  if (trim(text).empty()) return overrides;
+  for (const std::string& part : split(text, ',')) {
+    const size_t equals = part.rfind('=');
+    if (equals == std::string::npos) {
+      throw UsageError("bad_value", fmt::format("data.types: '{}' names no type", trim(part)),
+                       "write data.types=\"age = number, city = category\"");
+    }
+    const auto unquoted = [](std::string_view word) {
+      word = trim(word);
+      if (word.size() >= 2 && word.front() == '"' && word.back() == '"')
+        word = word.substr(1, word.size() - 2);
+      return word;
+    };
+    const std::string_view whole = part;
+    overrides.emplace(unquoted(whole.substr(0, equals)),
+                      parse_column_type(unquoted(whole.substr(equals + 1))));
+  }
+  return overrides;
+}
+
+std::vector<ColumnFacts> infer_types(const Table& table, const TypeOverrides& overrides) {
+  const std::vector<std::string> names(table.columns().begin(), table.columns().end());
+  for (const auto& [column, type] : overrides) {
+    if (table.find(column) >= 0) continue;
+    const auto near = nearest(column, names);
+    throw UsageError("unknown_column", fmt::format("data.types: no column '{}'", column),
+                     near ? fmt::format("did you mean '{}'?", *near) : "see quern check");
+  }
+  std::vector<ColumnFacts> facts;
+  for (size_t i = 0; i < names.size(); ++i) {
+    ColumnInspector inspector(table, i);
+    const auto forced = overrides.find(names[i]);
+    facts.push_back(forced == overrides.end() ? inspector.infer()
+                                              : inspector.force(forced->second));
+  }
+  return facts;
+}
+
+}  // namespace quern::data

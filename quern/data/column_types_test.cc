@@ -1,0 +1,82 @@
+#include "quern/data/column_types.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "quern/base/error.h"
+#include "quern/data/table_reader.h"
+
+namespace quern::data {
+namespace {
+
+std::string column(const std::string& header, const std::vector<std::string>& values,
+                   int repeat = 1) {
+  std::string text = header + ",other\n";
+  int row = 0;
+  for (int i = 0; i < repeat; ++i) {
+    for (const std::string& value : values)
+      text += "\"" + value + "\"," + std::to_string(row++ % 7) + "\n";
+  }
+  return text;
+}
+
+ColumnFacts infer(const std::string& csv, const std::string& types = "") {
+  return infer_types(read_csv_text(csv, "t.csv"), parse_type_overrides(types)).front();
+}
+
+TEST(ColumnTypes, AreInferred) {
+  EXPECT_EQ(infer(column("age", {"39", "?", "4.5", "1,200"})).type, ColumnType::kNumber);
+  EXPECT_EQ(infer(column("flag", {"0", "1", "1"})).type, ColumnType::kCategory);
+  EXPECT_EQ(infer(column("zip", {"01234", "98765", "11111"})).type, ColumnType::kCategory);
+  EXPECT_EQ(infer(column("city", {"Paris", "Rome", "Bonn"}, 20)).type, ColumnType::kCategory);
+  EXPECT_EQ(infer(column("c", {"a", "a", ""})).type, ColumnType::kConstant);
+  EXPECT_EQ(infer(column("picture", {"a.jpg", "b.JPEG", "c.png"})).type, ColumnType::kImage);
+  EXPECT_EQ(infer(column("t", {"the cat sat on the mat", "a dog barked at night today"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("t", {"请问附近有什么好吃的餐馆", "帮我找一家便宜的酒店吧"})).type,
+            ColumnType::kText);
+  const ColumnFacts age = infer(column("age", {"39", "?", "4.5"}));
+  EXPECT_EQ(age.missing, 1U);
+  EXPECT_EQ(age.distinct, 2U);
+  EXPECT_EQ(age.minimum, 4.5);
+}
+
+TEST(ColumnTypes, IdentifiersAreFound) {
+  std::vector<std::string> rising, codes;
+  for (int i = 0; i < 50; ++i) {
+    rising.push_back(std::to_string(1000 + i));
+    codes.push_back(std::to_string(7590 + i * i) + "-VHVEG");
+  }
+  EXPECT_EQ(infer(column("n", rising)).type, ColumnType::kId);
+  EXPECT_EQ(infer(column("customerID", codes)).type, ColumnType::kId);
+}
+
+TEST(ColumnTypes, DatesAreReadInTheOrderThatFits) {
+  const ColumnFacts month = infer(column("d", {"01/02/2020", "03/25/2020"}));
+  EXPECT_EQ(month.type, ColumnType::kDate);
+  EXPECT_FALSE(month.date_style.day_first);
+  EXPECT_TRUE(infer(column("d", {"01/02/2020", "25/03/2020"})).date_style.day_first);
+  EXPECT_EQ(infer(column("n", {"20200102", "20200103", "7"})).type, ColumnType::kNumber);
+}
+
+TEST(ColumnTypes, UnreadableValuesAreSaidWithTheirLine) {
+  std::vector<std::string> values(30, "1.5");
+  values[3] = "1e999";
+  values[4] = "2";
+  values[5] = "3";
+  const ColumnFacts facts = infer(column("x", values));
+  EXPECT_EQ(facts.type, ColumnType::kNumber);
+  EXPECT_EQ(facts.unreadable, 1U);
+  EXPECT_EQ(facts.unreadable_example, "1e999");
+  EXPECT_EQ(facts.unreadable_where, "'t.csv', line 5");
+}
+
+TEST(ColumnTypes, CanBeOverridden) {
+  EXPECT_EQ(infer(column("age", {"39", "4", "5"}), "age = category").type, ColumnType::kCategory);
+  EXPECT_THROW(infer(column("age", {"39", "4"}), "aeg = category"), UsageError);
+  EXPECT_THROW(infer(column("age", {"39", "4"}), "age = numeric"), UsageError);
+  EXPECT_THROW(infer(column("age", {"a", "b"}), "age = number"), Error);
+}
+
+}  // namespace
+}  // namespace quern::data
