@@ -11,6 +11,8 @@ namespace quern::model {
 
 using graph::Value;
 
+bool has_final_norm(const ModelConfig& config) { return config.norm_place == NormPlace::kPre; }
+
 void Blocks::declare_random(bool needed) {
   const bool drops = c_.dropout > 0 || c_.attention_dropout > 0 || c_.drop_path > 0;
   if (training_ && (drops || needed)) random_ = g_.input("random", {DType::kU32, {4}});

@@ -9,6 +9,10 @@
 
 namespace quern::model {
 
+/// Pre-norm leaves its residual stream unnormalised, so a last norm stands before the output.
+/// Post-norm has one already; the article's block has none.
+bool has_final_norm(const ModelConfig& config);
+
 /// Declares the parameters of the blocks (layers.N.… and the last norm, as in decoder.h).
 void declare_blocks(const ModelConfig& config, graph::ParameterStore& store);
 

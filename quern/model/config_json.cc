@@ -4,6 +4,7 @@
 
 #include "quern/base/error.h"
 #include "quern/formats/json.h"
+#include "quern/model/encoder.h"
 #include "quern/model/model_config.h"
 
 namespace quern::model {
@@ -54,6 +55,72 @@ std::string excerpt(const json& value) {
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 60) + "...";
   return text;
+}
+
+/// What only Quern reads: every field.
+ordered_json section(const ModelConfig& c) {
+  return ordered_json{{"format", kFormat},
+                      {"preset", c.preset},
+                      {"vocabulary", c.vocabulary},
+                      {"layers", c.layers},
+                      {"heads", c.heads},
+                      {"kv_heads", c.kv_heads},
+                      {"width", c.width},
+                      {"head_dim", c.head_dim},
+                      {"ffn_width", c.ffn_width},
+                      {"context", c.context},
+                      {"position", name(c.position)},
+                      {"norm", name(c.norm)},
+                      {"norm_place", name(c.norm_place)},
+                      {"activation", name(c.activation)},
+                      {"causal", c.causal},
+                      {"bias", c.bias},
+                      {"tie_embeddings", c.tie_embeddings},
+                      {"norm_epsilon", c.norm_epsilon},
+                      {"rope_theta", c.rope_theta},
+                      {"scale_embedding", c.scale_embedding},
+                      {"ngram_orders", c.ngram_orders},
+                      {"ngram_buckets", c.ngram_buckets},
+                      {"dropout", c.dropout},
+                      {"attention_dropout", c.attention_dropout},
+                      {"drop_path", c.drop_path},
+                      {"label_smoothing", c.label_smoothing}};
+}
+
+ModelConfig read_section(const json& q, std::string_view where) {
+  if (const auto format = field<int64_t>(q, "format", where); format > kFormat) {
+    throw Error(
+        "newer_version",
+        fmt::format("{}: format {} is newer than this Quern reads ({})", where, format, kFormat),
+        "use the Quern that wrote it, or a newer one");
+  }
+  ModelConfig c;
+  c.preset = field<std::string>(q, "preset", where);
+  c.vocabulary = field<int64_t>(q, "vocabulary", where);
+  c.layers = field<int64_t>(q, "layers", where);
+  c.heads = field<int64_t>(q, "heads", where);
+  c.kv_heads = field<int64_t>(q, "kv_heads", where);
+  c.width = field<int64_t>(q, "width", where);
+  c.head_dim = field<int64_t>(q, "head_dim", where);
+  c.ffn_width = field<int64_t>(q, "ffn_width", where);
+  c.context = field<int64_t>(q, "context", where);
+  c.position = parse_position(field<std::string>(q, "position", where));
+  c.norm = parse_norm(field<std::string>(q, "norm", where));
+  c.norm_place = parse_norm_place(field<std::string>(q, "norm_place", where));
+  c.activation = parse_feed_forward(field<std::string>(q, "activation", where));
+  c.causal = field<bool>(q, "causal", where);
+  c.bias = field<bool>(q, "bias", where);
+  c.tie_embeddings = field<bool>(q, "tie_embeddings", where);
+  c.norm_epsilon = field<float>(q, "norm_epsilon", where);
+  c.rope_theta = field<float>(q, "rope_theta", where);
+  c.scale_embedding = field<bool>(q, "scale_embedding", where);
+  c.ngram_orders = field<int64_t>(q, "ngram_orders", where);
+  c.ngram_buckets = field<int64_t>(q, "ngram_buckets", where);
+  c.dropout = field<float>(q, "dropout", where);
+  c.attention_dropout = field<float>(q, "attention_dropout", where);
+  c.drop_path = field<float>(q, "drop_path", where);
+  c.label_smoothing = field<float>(q, "label_smoothing", where);
+  return c;
 }
 
 /// Every field for other programs is written from "quern", so one that differs from what would be
@@ -116,32 +183,7 @@ std::string to_json(const ModelConfig& c) {
   }
   json["tie_word_embeddings"] = c.tie_embeddings;
   json["torch_dtype"] = "float32";
-  json["quern"] = ordered_json{{"format", kFormat},
-                               {"preset", c.preset},
-                               {"vocabulary", c.vocabulary},
-                               {"layers", c.layers},
-                               {"heads", c.heads},
-                               {"kv_heads", c.kv_heads},
-                               {"width", c.width},
-                               {"head_dim", c.head_dim},
-                               {"ffn_width", c.ffn_width},
-                               {"context", c.context},
-                               {"position", name(c.position)},
-                               {"norm", name(c.norm)},
-                               {"norm_place", name(c.norm_place)},
-                               {"activation", name(c.activation)},
-                               {"causal", c.causal},
-                               {"bias", c.bias},
-                               {"tie_embeddings", c.tie_embeddings},
-                               {"norm_epsilon", c.norm_epsilon},
-                               {"rope_theta", c.rope_theta},
-                               {"scale_embedding", c.scale_embedding},
-                               {"ngram_orders", c.ngram_orders},
-                               {"ngram_buckets", c.ngram_buckets},
-                               {"dropout", c.dropout},
-                               {"attention_dropout", c.attention_dropout},
-                               {"drop_path", c.drop_path},
-                               {"label_smoothing", c.label_smoothing}};
+  json["quern"] = section(c);
   return json.dump(2) + "\n";
 }
 
@@ -154,40 +196,71 @@ ModelConfig config_from_json(std::string_view text, std::string_view where) {
         "give the folder that quern train wrote");
   }
   const json& q = *ours;
-  if (const auto format = field<int64_t>(q, "format", where); format > kFormat) {
-    throw Error(
-        "newer_version",
-        fmt::format("{}: format {} is newer than this Quern reads ({})", where, format, kFormat),
-        "use the Quern that wrote it, or a newer one");
-  }
-  ModelConfig c;
-  c.preset = field<std::string>(q, "preset", where);
-  c.vocabulary = field<int64_t>(q, "vocabulary", where);
-  c.layers = field<int64_t>(q, "layers", where);
-  c.heads = field<int64_t>(q, "heads", where);
-  c.kv_heads = field<int64_t>(q, "kv_heads", where);
-  c.width = field<int64_t>(q, "width", where);
-  c.head_dim = field<int64_t>(q, "head_dim", where);
-  c.ffn_width = field<int64_t>(q, "ffn_width", where);
-  c.context = field<int64_t>(q, "context", where);
-  c.position = parse_position(field<std::string>(q, "position", where));
-  c.norm = parse_norm(field<std::string>(q, "norm", where));
-  c.norm_place = parse_norm_place(field<std::string>(q, "norm_place", where));
-  c.activation = parse_feed_forward(field<std::string>(q, "activation", where));
-  c.causal = field<bool>(q, "causal", where);
-  c.bias = field<bool>(q, "bias", where);
-  c.tie_embeddings = field<bool>(q, "tie_embeddings", where);
-  c.norm_epsilon = field<float>(q, "norm_epsilon", where);
-  c.rope_theta = field<float>(q, "rope_theta", where);
-  c.scale_embedding = field<bool>(q, "scale_embedding", where);
-  c.ngram_orders = field<int64_t>(q, "ngram_orders", where);
-  c.ngram_buckets = field<int64_t>(q, "ngram_buckets", where);
-  c.dropout = field<float>(q, "dropout", where);
-  c.attention_dropout = field<float>(q, "attention_dropout", where);
-  c.drop_path = field<float>(q, "drop_path", where);
-  c.label_smoothing = field<float>(q, "label_smoothing", where);
+  const ModelConfig c = read_section(q, where);
   c.validate();
   refuse_contradiction(whole, c, where);
+  return c;
+}
+
+namespace {
+
+constexpr std::string_view kEncoderType = "quern_encoder";
+
+}  // namespace
+
+std::string to_json(const EncoderConfig& c) {
+  ordered_json json;
+  json["model_type"] = kEncoderType;
+  json["torch_dtype"] = "float32";
+  json["quern"] = section(c.trunk);
+  json["encoder"] = ordered_json{
+      {"numbers", c.numbers},          {"number_bins", c.number_bins},
+      {"categories", c.categories},    {"ngram_buckets", c.ngram_buckets},
+      {"ngram_bag", c.ngram_bag},      {"answer", c.answer == Answer::kClass ? "class" : "value"},
+      {"outputs", c.outputs},          {"members", c.members},
+      {"head_layers", c.head_layers},  {"head_width", c.head_width},
+      {"head_dropout", c.head_dropout}};
+  return json.dump(2) + "\n";
+}
+
+bool is_encoder_json(std::string_view text, std::string_view where) {
+  const json whole = formats::parse_json(text, where);
+  if (!whole.is_object()) return false;
+  const auto type = whole.find("model_type");
+  return type != whole.end() && *type == kEncoderType;
+}
+
+EncoderConfig encoder_from_json(std::string_view text, std::string_view where) {
+  const json whole = formats::parse_json(text, where);
+  const auto part = [&](const json& from, const char* key) -> const json& {
+    const auto found = from.is_object() ? from.find(key) : from.end();
+    if (!from.is_object() || found == from.end() || !found->is_object()) {
+      throw FormatError(
+          fmt::format("{}: no \"{}\" section, so this is no encoder of Quern's", where, key),
+          "restore it from a copy of the run folder");
+    }
+    return *found;
+  };
+  EncoderConfig c;
+  c.trunk = read_section(part(whole, "quern"), where);
+  const json& e = part(whole, "encoder");
+  c.numbers = field<int64_t>(e, "numbers", where);
+  c.number_bins = field<int64_t>(e, "number_bins", where);
+  c.categories = field<std::vector<int64_t>>(e, "categories", where);
+  c.ngram_buckets = field<int64_t>(e, "ngram_buckets", where);
+  c.ngram_bag = field<int64_t>(e, "ngram_bag", where);
+  const auto answer = field<std::string>(e, "answer", where);
+  if (answer != "class" && answer != "value") {
+    throw FormatError(fmt::format("{}: \"encoder.answer\" is neither class nor value", where),
+                      "restore it from a copy of the run folder");
+  }
+  c.answer = answer == "class" ? Answer::kClass : Answer::kValue;
+  c.outputs = field<int64_t>(e, "outputs", where);
+  c.members = field<int64_t>(e, "members", where);
+  c.head_layers = field<int64_t>(e, "head_layers", where);
+  c.head_width = field<int64_t>(e, "head_width", where);
+  c.head_dropout = field<float>(e, "head_dropout", where);
+  c.validate();
   return c;
 }
 

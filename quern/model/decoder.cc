@@ -139,8 +139,8 @@ class Tracer {
     }
     const Value targets = g_.input("targets", {DType::kI32, {options_.batch, length_}});
     const Value weight = g_.input("loss_weight", {DType::kF32, {1}});
-    const auto [loss, nll] =
-        graph::cross_entropy(g_, logits, targets, weight, {}, training_ ? c_.label_smoothing : 0.0F);
+    const auto [loss, nll] = graph::cross_entropy(g_, logits, targets, weight, {},
+                                                  training_ ? c_.label_smoothing : 0.0F);
     g_.name_output("loss", loss);
     g_.name_output("nll", nll);
   }
@@ -156,8 +156,6 @@ class Tracer {
 };
 
 }  // namespace
-
-bool has_final_norm(const ModelConfig& config) { return config.norm_place == NormPlace::kPre; }
 
 graph::Graph trace(const ModelConfig& config, const graph::ParameterStore& store,
                    const TraceOptions& options) {

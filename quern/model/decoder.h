@@ -17,10 +17,6 @@ namespace quern::model {
 /// norm.{weight,bias}; output.weight (V,C) where not tied.
 void declare_parameters(const ModelConfig& config, graph::ParameterStore& store);
 
-/// Pre-norm leaves its residual stream unnormalised, so a last norm stands before the output.
-/// Post-norm has one already; the article's block has none.
-bool has_final_norm(const ModelConfig& config);
-
 /// Fills the parameters by the seed: GPT-2's scheme (normal 0.02; residual projections /
 /// √(2·layers); norms 1; biases 0).
 void initialise(const ModelConfig& config, graph::ParameterStore& store, uint64_t seed);

@@ -1,0 +1,92 @@
+#include "quern/data/row_split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "quern/base/error.h"
+#include "quern/data/table_reader.h"
+
+namespace quern::data {
+namespace {
+
+Table make(int rows, bool repeats) {
+  std::string text = "x,t,y\n";
+  for (int i = 0; i < rows; ++i) {
+    const int value = repeats ? i / 4 : i;
+    text += std::to_string(value) + "," + std::to_string((value * 37) % 1000) + "," +
+            (value % 5 == 0 ? "yes" : "no") + "\n";
+  }
+  return read_csv_text(text, "t");
+}
+
+std::vector<size_t> all(const Table& table) {
+  std::vector<size_t> rows(table.rows());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  return rows;
+}
+
+size_t yes(const Table& table, const std::vector<size_t>& rows) {
+  return static_cast<size_t>(
+      std::count_if(rows.begin(), rows.end(), [&](size_t r) { return table.cell(r, 2) == "yes"; }));
+}
+
+TEST(RowSplit, StratifiesAndCoversEachRowOnce) {
+  const Table table = make(1000, false);
+  const RowSplit split =
+      split_rows(table, all(table), 2, {.validation = 0.2, .test = 0.1, .classes = true});
+  EXPECT_EQ(split.train.size(), 700U);
+  EXPECT_EQ(split.validation.size(), 200U);
+  EXPECT_EQ(split.test.size(), 100U);
+  EXPECT_EQ(yes(table, split.validation), 40U);
+  EXPECT_EQ(yes(table, split.test), 20U);
+  std::set<size_t> seen(split.train.begin(), split.train.end());
+  seen.insert(split.validation.begin(), split.validation.end());
+  seen.insert(split.test.begin(), split.test.end());
+  EXPECT_EQ(seen.size(), 1000U);
+}
+
+TEST(RowSplit, RepeatedRowsStayOnOneSide) {
+  const Table table = make(400, true);
+  const RowSplit split = split_rows(table, all(table), 2, {.validation = 0.25, .classes = true});
+  EXPECT_EQ(split.repeats, 300U);
+  std::set<std::string_view> train;
+  for (const size_t row : split.train) train.insert(table.cell(row, 0));
+  for (const size_t row : split.validation) EXPECT_FALSE(train.contains(table.cell(row, 0)));
+  EXPECT_EQ(split.validation.size(), 100U);
+}
+
+TEST(RowSplit, DividesByTimeByGroupAndInOrder) {
+  const Table table = make(100, false);
+  const RowSplit time = split_rows(table, all(table), 2, {.mode = "time:t", .validation = 0.2});
+  for (const size_t a : time.train) {
+    for (const size_t b : time.validation)
+      EXPECT_LE(std::stoi(std::string(table.cell(a, 1))), std::stoi(std::string(table.cell(b, 1))));
+  }
+  const RowSplit last = split_rows(table, all(table), 2, {.mode = "contiguous", .validation = 0.1});
+  EXPECT_EQ(last.validation.front(), 90U);
+  const Table grouped = make(400, true);
+  const RowSplit group =
+      split_rows(grouped, all(grouped), 2, {.mode = "group:x", .validation = 0.5});
+  EXPECT_EQ(group.validation.size(), 200U);
+  EXPECT_THROW(split_rows(table, all(table), 2, {.mode = "group:none"}), UsageError);
+  EXPECT_THROW(split_rows(table, all(table), 2, {.mode = "sometimes"}), UsageError);
+  EXPECT_THROW(split_rows(table, all(table), 2, {.validation = 1}), UsageError);
+}
+
+TEST(RowSplit, FoldsAreEvenAndStratified) {
+  const Table table = make(500, false);
+  const auto folds = fold_rows(table, all(table), 2, true, 5, 7);
+  ASSERT_EQ(folds.size(), 5U);
+  for (const auto& fold : folds) {
+    EXPECT_EQ(fold.size(), 100U);
+    EXPECT_EQ(yes(table, fold), 20U);
+  }
+  EXPECT_NE(folds, fold_rows(table, all(table), 2, true, 5, 8));
+  EXPECT_THROW(fold_rows(table, {1, 2}, 2, true, 3, 1), UsageError);
+}
+
+}  // namespace
+}  // namespace quern::data

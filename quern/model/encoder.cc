@@ -1,0 +1,168 @@
+#include "quern/model/encoder.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "quern/base/error.h"
+#include "quern/model/blocks.h"
+
+namespace quern::model {
+namespace {
+
+using graph::Graph;
+using graph::Value;
+
+class EncoderTracer {
+ public:
+  EncoderTracer(const EncoderConfig& config, const graph::ParameterStore& store,
+                const EncoderTrace& options)
+      : c_(config), options_(options), blocks_(g_, config.trunk, store, options.training) {}
+
+  Graph run() {
+    blocks_.declare_random(c_.head_dropout > 0);
+    Value x = join(columns(), text());
+    x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
+    if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
+    if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
+    answer(head(gather(x)));
+    return std::move(g_);
+  }
+
+ private:
+  Value parameter(const std::string& name) { return blocks_.parameter(name); }
+
+  Value join(Value a, Value b) {
+    if (!a) return b;
+    return b ? graph::concat(g_, a, b, 1) : a;
+  }
+
+  /// One token a column.
+  Value columns() {
+    Value x;
+    const int64_t batch = options_.batch;
+    if (c_.numbers > 0) {
+      const Value codes = g_.input("numbers", {DType::kF32, {batch, c_.numbers, c_.number_bins}});
+      x = graph::grouped_linear(g_, codes, parameter("embed.number.weight"),
+                                parameter("embed.number.bias"));
+    }
+    if (!c_.categories.empty()) {
+      const auto count = static_cast<int64_t>(c_.categories.size());
+      const Value ids = g_.input("categories", {DType::kI32, {batch, count}});
+      x = join(x, graph::embedding(g_, ids, parameter("embed.category"),
+                                   parameter("embed.category_bias"), {}, 1));
+    }
+    return x;
+  }
+
+  Value text() {
+    if (!c_.has_text()) return {};
+    const int64_t batch = options_.batch;
+    const int64_t length = c_.trunk.context;
+    const Value ids = g_.input("ids", {DType::kI32, {batch, length}});
+    lengths_ = g_.input("lengths", {DType::kI32, {batch}});
+    if (c_.columns() == 0) {
+      sequence_.lengths = lengths_;
+    } else {
+      sequence_.lengths = g_.input("sequence_lengths", {DType::kI32, {batch}});
+    }
+    return graph::embedding(g_, ids, parameter("embed.weight"), parameter("embed.position"), {}, 1);
+  }
+
+  /// The tokens as one vector a row: columns side by side, text and picture pooled.
+  Value gather(Value x) {
+    const int64_t batch = options_.batch;
+    const int64_t columns = c_.columns();
+    const int64_t total = g_.shape(x)[1];
+    Value row;
+    const auto part = [&](int64_t begin, int64_t end) {
+      return begin == 0 && end == total ? x : graph::slice(g_, x, 1, begin, end);
+    };
+    const auto also = [&](Value y) { row = join(row, y); };
+    if (columns > 0) {
+      also(graph::reshape(g_, part(0, columns), {batch, columns * c_.trunk.width}));
+    }
+    if (c_.has_text()) also(graph::reduce(g_, part(columns, total), lengths_, true));
+    if (c_.ngram_buckets > 0) {
+      const Value bag = g_.input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
+      const Value scale = g_.input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
+      Value sum = graph::embedding(g_, bag, parameter("embed.ngram"), {}, {}, 1);
+      sum = graph::reshape(g_, sum, {batch, c_.trunk.width});
+      also(graph::multiply(g_, sum, scale));
+    }
+    return row;
+  }
+
+  /// (B,F) -> (B,k,outputs).
+  Value head(Value x) {
+    x = graph::member_scale(g_, x, parameter("head.scale"));
+    for (int64_t layer = 0; layer < c_.head_layers; ++layer) {
+      const std::string name = fmt::format("head.{}", layer);
+      x = graph::linear(g_, x, parameter(name + ".weight"), parameter(name + ".bias"), {},
+                        graph::Activation::kRelu);
+      x = blocks_.dropped(x, {}, c_.head_dropout, false);
+    }
+    return graph::grouped_linear(g_, x, parameter("head.out.weight"), parameter("head.out.bias"));
+  }
+
+  void answer(Value logits) {
+    if (!options_.training) {
+      g_.name_output("logits", logits);
+      return;
+    }
+    const Shape rows{options_.batch, c_.members};
+    const Value weight = g_.input("loss_weight", {DType::kF32, {1}});
+    const Value row_weight = g_.input("row_weight", {DType::kF32, rows});
+    if (c_.answer == Answer::kValue) {
+      const Value targets = g_.input("targets", {DType::kF32, rows});
+      const auto [loss, error] =
+          graph::squared_error(g_, graph::reshape(g_, logits, rows), targets, weight, row_weight);
+      g_.name_output("loss", loss);
+      g_.name_output("nll", error);
+      return;
+    }
+    const Value targets = g_.input("targets", {DType::kI32, rows});
+    const auto [loss, nll] =
+        graph::cross_entropy(g_, logits, targets, weight, row_weight, c_.trunk.label_smoothing);
+    if (!c_.mixes) {
+      g_.name_output("loss", loss);
+      g_.name_output("nll", nll);
+      return;
+    }
+    // Mixup and cutmix: the same logits held against the partner's label too.
+    const Value partner = g_.input("partner_targets", {DType::kI32, rows});
+    const Value partner_weight = g_.input("partner_weight", {DType::kF32, rows});
+    const auto [second, partner_nll] =
+        graph::cross_entropy(g_, logits, partner, weight, partner_weight, c_.trunk.label_smoothing);
+    g_.name_output("loss", graph::add(g_, loss, second));
+    g_.name_output("nll", graph::add(g_, graph::multiply(g_, nll, row_weight),
+                                     graph::multiply(g_, partner_nll, partner_weight)));
+  }
+
+  const EncoderConfig& c_;
+  EncoderTrace options_;
+  Graph g_;
+  Blocks blocks_;
+  Blocks::Sequence sequence_;
+  Value lengths_;
+};
+
+}  // namespace
+
+int64_t EncoderConfig::category_rows() const {
+  return std::accumulate(categories.begin(), categories.end(), int64_t{0});
+}
+
+int64_t EncoderConfig::head_inputs() const {
+  const int64_t pooled = (has_text() ? 1 : 0) + (ngram_buckets > 0 ? 1 : 0);
+  return (columns() + pooled) * trunk.width;
+}
+
+graph::Graph trace_encoder(const EncoderConfig& config, const graph::ParameterStore& store,
+                           const EncoderTrace& options) {
+  config.validate();
+  return EncoderTracer(config, store, options).run();
+}
+
+}  // namespace quern::model

@@ -1,0 +1,124 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "quern/base/error.h"
+#include "quern/base/random.h"
+#include "quern/model/blocks.h"
+#include "quern/model/encoder.h"
+
+namespace quern::model {
+namespace {
+
+using graph::ParameterGroup;
+
+void require(bool holds, const std::string& what, const char* hint) {
+  if (!holds) throw UsageError("bad_value", what, hint);
+}
+
+/// What a parameter starts as: uniform within ± bound, ones, zeros, or signs.
+void fill_uniform(std::span<float> values, double bound, Random& random) {
+  for (float& value : values) value = static_cast<float>(bound * (2 * random.uniform() - 1));
+}
+
+double fan_in_of(const graph::ParameterInfo& parameter) {
+  return static_cast<double>(parameter.shape.back());
+}
+
+void initialise_one(const EncoderConfig& c, const graph::ParameterInfo& parameter,
+                    std::span<float> values, Random& random) {
+  const std::string& name = parameter.name;
+  const double residual =
+      0.02 / std::sqrt(2.0 * static_cast<double>(std::max<int64_t>(c.trunk.layers, 1)));
+  if (name == "head.scale") {
+    // Members start apart by signs alone (Gorishniy et al. 2025, section 3.3).
+    for (float& value : values) value = c.members == 1 || random.uniform() < 0.5 ? 1.0F : -1.0F;
+  } else if (name.ends_with(".bias")) {
+    std::fill(values.begin(), values.end(), 0.0F);
+  } else if (name.starts_with("layers.") || name.starts_with("norm")) {
+    if (parameter.group == ParameterGroup::kVector) {
+      std::fill(values.begin(), values.end(), 1.0F);
+      return;
+    }
+    const bool writes_residual =
+        name.ends_with("attention.out.weight") || name.ends_with("ffn.down.weight");
+    const double deviation = writes_residual ? residual : 0.02;
+    for (float& value : values) value = static_cast<float>(deviation * random.normal());
+  } else if (name == "embed.ngram") {
+    std::fill(values.begin(), values.end(), 0.0F);
+  } else if (name == "embed.category" || name == "embed.category_bias") {
+    fill_uniform(values, 1 / std::sqrt(static_cast<double>(c.trunk.width)), random);
+  } else if (name == "embed.weight" || name.ends_with(".position")) {
+    for (float& value : values) value = static_cast<float>(0.02 * random.normal());
+  } else {
+    fill_uniform(values, 1 / std::sqrt(fan_in_of(parameter)), random);
+  }
+}
+
+}  // namespace
+
+void EncoderConfig::validate() const {
+  ModelConfig checked = trunk;
+  checked.vocabulary = std::max<int64_t>(trunk.vocabulary, 1);
+  checked.context = std::max<int64_t>(trunk.context, 2);
+  checked.layers = std::max<int64_t>(trunk.layers, 1);  // none: the head alone
+  checked.validate();
+  require(!trunk.causal && trunk.position == Position::kNone,
+          "an encoder's blocks look both ways and take no positions of their own",
+          "leave model.position to the encoder");
+  require(columns() > 0 || has_text(), "the model has no input",
+          "give at least one column or text");
+  require(outputs >= 1 && members >= 1 && head_layers >= 0 && (head_layers == 0 || head_width >= 1),
+          "outputs, regularise.ensemble and the head's width must be at least 1",
+          "leave them out to take the defaults");
+  require(answer == Answer::kClass || outputs == 1, "a value has one output", "outputs = 1");
+  require(numbers == 0 || number_bins > 0, "number columns need bins", "number_bins >= 1");
+  require((ngram_buckets > 0) == (ngram_bag > 0), "n-grams need buckets and a capacity",
+          "set both or none");
+  for (const int64_t values : categories)
+    require(values >= 1, "a category column needs a value", "leave constant columns out");
+}
+
+void declare_encoder(const EncoderConfig& c, graph::ParameterStore& store) {
+  const int64_t width = c.trunk.width;
+  const auto declare = [&](std::string_view name, Shape shape, ParameterGroup group) {
+    store.declare(name, shape, group);
+  };
+  if (c.numbers > 0) {
+    declare("embed.number.weight", {c.numbers, width, c.number_bins}, ParameterGroup::kEmbedding);
+    declare("embed.number.bias", {c.numbers, width}, ParameterGroup::kVector);
+  }
+  if (!c.categories.empty()) {
+    declare("embed.category", {c.category_rows(), width}, ParameterGroup::kEmbedding);
+    declare("embed.category_bias", {static_cast<int64_t>(c.categories.size()), width},
+            ParameterGroup::kVector);
+  }
+  if (c.has_text()) {
+    declare("embed.weight", {c.trunk.vocabulary, width}, ParameterGroup::kEmbedding);
+    declare("embed.position", {c.trunk.context, width}, ParameterGroup::kEmbedding);
+  }
+  if (c.ngram_buckets > 0) {
+    declare("embed.ngram", {c.ngram_buckets, width}, ParameterGroup::kEmbedding);
+  }
+  declare_blocks(c.trunk, store);
+  int64_t inputs = c.head_inputs();
+  declare("head.scale", {c.members, inputs}, ParameterGroup::kVector);
+  for (int64_t layer = 0; layer < c.head_layers; ++layer) {
+    declare(fmt::format("head.{}.weight", layer), {c.head_width, inputs}, ParameterGroup::kMatrix);
+    declare(fmt::format("head.{}.bias", layer), {c.head_width}, ParameterGroup::kVector);
+    inputs = c.head_width;
+  }
+  declare("head.out.weight", {c.members, c.outputs, inputs}, ParameterGroup::kEmbedding);
+  declare("head.out.bias", {c.members, c.outputs}, ParameterGroup::kVector);
+}
+
+void initialise_encoder(const EncoderConfig& c, graph::ParameterStore& store, uint64_t seed) {
+  const auto parameters = store.parameters();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    Random random(seed, Stream::kInitialisation, i);
+    initialise_one(c, parameters[i], store.value(static_cast<int32_t>(i)).f32_span(), random);
+  }
+}
+
+}  // namespace quern::model
