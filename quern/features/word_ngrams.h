@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace quern::features {
+
+/// Hashed words and runs of up to `orders` words, as rows of a table of `buckets` rows, in order of
+/// appearance, at most `most` of them (Joulin et al. 2017, "Bag of Tricks for Efficient Text
+/// Classification"). A word is a run of letters and digits, ASCII in lower case; a Chinese
+/// character or a mark is a word of its own.
+std::vector<int32_t> word_ngrams(std::string_view text, int64_t orders, int64_t buckets,
+                                 size_t most);
+
+}  // namespace quern::features

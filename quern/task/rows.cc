@@ -1,0 +1,272 @@
+#include "quern/task/rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quern/base/random.h"
+#include "quern/features/word_ngrams.h"
+#include "quern/task/text_windows.h"
+
+namespace quern::task {
+namespace {
+
+/// One draw a (sample, place): independent of what else is drawn.
+class Draws {
+ public:
+  Draws(const RowNoise* noise, uint64_t sample)
+      : random_(noise != nullptr ? noise->seed : 0, Stream::kTokenDropout, sample) {}
+  bool hit(double rate) { return rate > 0 && random_.uniform() < rate; }
+  uint64_t below(uint64_t bound) { return random_.below(bound); }
+
+ private:
+  Random random_;
+};
+
+class RowFiller {
+ public:
+  RowFiller(const model::EncoderConfig& config, const RowInputs& rows,
+            const graph::Executor& executor, const RowNoise* noise)
+      : c_(config), rows_(rows), noise_(noise) {
+    if (c_.numbers > 0) numbers_ = executor.input("numbers").f32();
+    if (!c_.categories.empty()) categories_ = executor.input("categories").i32();
+    if (c_.has_text()) {
+      ids_ = executor.input("ids").i32();
+      lengths_ = executor.input("lengths").i32();
+      if (c_.columns() > 0) sequence_lengths_ = executor.input("sequence_lengths").i32();
+    }
+    if (c_.ngram_buckets > 0) {
+      ngrams_ = executor.input("ngrams").i32();
+      ngram_scale_ = executor.input("ngram_scale").f32();
+    }
+  }
+
+  void fill(int64_t b, int64_t row, uint64_t sample) {
+    Draws draws(noise_, sample);
+    const double drop = noise_ != nullptr ? noise_->column_dropout : 0;
+    fill_numbers(b, row, draws, drop);
+    fill_categories(b, row, draws, drop);
+    if (c_.has_text()) fill_text(b, row, draws);
+    if (c_.ngram_buckets > 0) fill_ngrams(b, row, draws);
+  }
+
+ private:
+  void fill_numbers(int64_t b, int64_t row, Draws& draws, double drop) {
+    for (int64_t i = 0; i < c_.numbers; ++i) {
+      float place = std::numeric_limits<float>::quiet_NaN();
+      if (row >= 0 && !draws.hit(drop)) {
+        place = rows_.columns.places[static_cast<size_t>(row * c_.numbers + i)];
+      }
+      features::ColumnEncoder::write_code(place, c_.number_bins,
+                                          numbers_ + (b * c_.numbers + i) * c_.number_bins);
+    }
+  }
+
+  void fill_categories(int64_t b, int64_t row, Draws& draws, double drop) {
+    const auto count = static_cast<int64_t>(c_.categories.size());
+    int64_t first = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      int32_t id = 0;
+      if (row >= 0 && !draws.hit(drop))
+        id = rows_.columns.category_ids[static_cast<size_t>(row * count + i)];
+      categories_[b * count + i] = static_cast<int32_t>(first) + id;
+      first += c_.categories[static_cast<size_t>(i)];
+    }
+  }
+
+  void fill_text(int64_t b, int64_t row, Draws& draws) {
+    const int64_t length = c_.trunk.context;
+    int32_t* ids = ids_ + b * length;
+    std::fill(ids, ids + length, 0);
+    int64_t count = 0;
+    if (row >= 0) {
+      const uint64_t begin = rows_.token_begins[static_cast<size_t>(row)];
+      count = static_cast<int64_t>(rows_.token_begins[static_cast<size_t>(row) + 1] - begin);
+      const double drop = noise_ != nullptr ? noise_->token_dropout : 0;
+      for (int64_t t = 0; t < count; ++t) {
+        const bool replace = draws.hit(drop);
+        ids[t] = static_cast<int32_t>(
+            replace ? draws.below(static_cast<uint64_t>(c_.trunk.vocabulary))
+                    : rows_.tokens[static_cast<size_t>(begin) + static_cast<size_t>(t)]);
+      }
+    }
+    // An empty text still has one position to look at.
+    lengths_[b] = static_cast<int32_t>(std::max<int64_t>(count, 1));
+    if (sequence_lengths_ != nullptr)
+      sequence_lengths_[b] = static_cast<int32_t>(c_.columns()) + lengths_[b];
+  }
+
+  void fill_ngrams(int64_t b, int64_t row, Draws& draws) {
+    int32_t* bag = ngrams_ + b * c_.ngram_bag;
+    std::fill(bag, bag + c_.ngram_bag, -1);
+    int64_t count = 0;
+    if (row >= 0) {
+      const uint64_t begin = rows_.ngram_begins[static_cast<size_t>(row)];
+      const uint64_t end = rows_.ngram_begins[static_cast<size_t>(row) + 1];
+      const double drop = noise_ != nullptr ? noise_->token_dropout : 0;
+      for (uint64_t i = begin; i < end; ++i) {
+        if (!draws.hit(drop)) bag[count++] = rows_.ngrams[static_cast<size_t>(i)];
+      }
+    }
+    const float scale = count > 0 ? 1.0F / static_cast<float>(count) : 0.0F;
+    std::fill(ngram_scale_ + b * c_.trunk.width, ngram_scale_ + (b + 1) * c_.trunk.width, scale);
+  }
+
+  const model::EncoderConfig& c_;
+  const RowInputs& rows_;
+  const RowNoise* noise_;
+  float* numbers_ = nullptr;
+  int32_t* categories_ = nullptr;
+  int32_t* ids_ = nullptr;
+  int32_t* lengths_ = nullptr;
+  int32_t* sequence_lengths_ = nullptr;
+  int32_t* ngrams_ = nullptr;
+  float* ngram_scale_ = nullptr;
+};
+
+}  // namespace
+
+RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
+                          const features::Tokenizer* tokenizer) {
+  RowInputs inputs;
+  inputs.columns = std::move(rows);
+  if (!config.has_text()) return inputs;
+  inputs.token_begins.push_back(0);
+  if (config.ngram_buckets > 0) inputs.ngram_begins.push_back(0);
+  for (const std::string& text : inputs.columns.texts) {
+    std::vector<uint32_t> ids = tokenizer->encode(text);
+    if (static_cast<int64_t>(ids.size()) > config.trunk.context)
+      ids.resize(static_cast<size_t>(config.trunk.context));
+    inputs.tokens.insert(inputs.tokens.end(), ids.begin(), ids.end());
+    inputs.token_begins.push_back(inputs.tokens.size());
+    if (config.ngram_buckets == 0) continue;
+    const auto grams = features::word_ngrams(text, kBagOrders, config.ngram_buckets,
+                                             static_cast<size_t>(config.ngram_bag));
+    inputs.ngrams.insert(inputs.ngrams.end(), grams.begin(), grams.end());
+    inputs.ngram_begins.push_back(inputs.ngrams.size());
+  }
+  inputs.columns.texts.clear();
+  inputs.columns.texts.shrink_to_fit();
+  return inputs;
+}
+
+void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
+               std::span<const int64_t> indices, const graph::Executor& executor,
+               const RowNoise* noise, uint64_t first_sample) {
+  RowFiller filler(config, rows, executor, noise);
+  for (size_t b = 0; b < indices.size(); ++b)
+    filler.fill(static_cast<int64_t>(b), indices[b], first_sample + b);
+}
+
+RowsProblem::RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
+                         const RowNoise& noise)
+    : config_(config), train_(std::move(train)), validation_(std::move(validation)), noise_(noise) {
+  config_.validate();
+}
+
+void RowsProblem::declare(graph::ParameterStore& store) const {
+  model::declare_encoder(config_, store);
+}
+
+void RowsProblem::initialise(graph::ParameterStore& store, uint64_t seed) const {
+  model::initialise_encoder(config_, store, seed);
+}
+
+graph::Graph RowsProblem::trace(Use use, int64_t rows, const graph::ParameterStore& store) const {
+  return model::trace_encoder(config_, store, {.training = use == Use::kTrain, .batch = rows});
+}
+
+uint64_t RowsProblem::samples() const { return static_cast<uint64_t>(train_.inputs.rows()); }
+
+int64_t RowsProblem::training_targets(uint64_t, int64_t count) { return count * config_.members; }
+
+void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
+  const TensorView targets = executor.input("targets");
+  const int64_t batch = targets.shape()[0];
+  const int64_t members = config_.members;
+  const uint64_t count = samples();
+  indices_.resize(static_cast<size_t>(batch));
+  float* weights = executor.input("row_weight").f32();
+  for (int64_t b = 0; b < batch; ++b) {
+    const uint64_t sample = first + static_cast<uint64_t>(b);
+    const uint64_t row =
+        permute(sample % count, count, noise_.seed, static_cast<uint32_t>(sample / count));
+    indices_[static_cast<size_t>(b)] = static_cast<int64_t>(row);
+    const float weight = train_.targets.weights.empty() ? 1.0F : train_.targets.weights[row];
+    for (int64_t k = b * members; k < (b + 1) * members; ++k) {
+      weights[k] = weight;
+      if (config_.answer == model::Answer::kClass) {
+        targets.i32()[k] = train_.targets.classes[row];
+      } else {
+        targets.f32()[k] = train_.targets.values[row];
+      }
+    }
+  }
+  fill_rows(config_, train_.inputs, indices_, executor, &noise_, first);
+}
+
+uint64_t RowsProblem::evaluation_samples(Part part) const {
+  return static_cast<uint64_t>(side(part).inputs.rows());
+}
+
+int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
+                                     graph::Executor& executor) {
+  const auto batch = static_cast<size_t>(executor.output("logits").shape()[0]);
+  const uint64_t count = evaluation_samples(part);
+  indices_.assign(batch, -1);
+  int64_t counted = 0;
+  for (size_t b = 0; b < batch; ++b) {
+    const uint64_t row = first + b * stride;
+    if (row >= count) break;
+    indices_[b] = static_cast<int64_t>(row);
+    ++counted;
+  }
+  evaluated_ = part;
+  fill_rows(config_, side(part).inputs, indices_, executor);
+  return counted;
+}
+
+double RowsProblem::evaluation_loss(graph::Executor& executor) {
+  const RowTargets& targets = side(evaluated_).targets;
+  const TensorView logits = executor.output("logits");
+  const auto outputs = static_cast<size_t>(config_.outputs);
+  std::vector<float> answers(indices_.size() * outputs);
+  average_members(config_, logits.f32_span(), static_cast<int64_t>(indices_.size()),
+                  answers.data());
+  double sum = 0;
+  for (size_t b = 0; b < indices_.size(); ++b) {
+    if (indices_[b] < 0) break;
+    const auto row = static_cast<size_t>(indices_[b]);
+    if (config_.answer == model::Answer::kClass) {
+      const float p = answers[b * outputs + static_cast<size_t>(targets.classes[row])];
+      sum -= std::log(std::max(static_cast<double>(p), 1e-30));
+    } else {
+      const double error = static_cast<double>(answers[b] - targets.values[row]);
+      sum += error * error;
+    }
+  }
+  return sum;
+}
+
+void average_members(const model::EncoderConfig& config, std::span<const float> logits,
+                     int64_t rows, float* out) {
+  const int64_t outputs = config.outputs;
+  const float share = 1.0F / static_cast<float>(config.members);
+  for (int64_t row = 0; row < rows; ++row) {
+    float* answer = out + row * outputs;
+    std::fill(answer, answer + outputs, 0.0F);
+    for (int64_t k = 0; k < config.members; ++k) {
+      const float* x = logits.data() + (row * config.members + k) * outputs;
+      if (config.answer == model::Answer::kValue) {
+        answer[0] += share * x[0];
+        continue;
+      }
+      const float highest = *std::max_element(x, x + outputs);
+      float sum = 0;
+      for (int64_t i = 0; i < outputs; ++i) sum += std::exp(x[i] - highest);
+      for (int64_t i = 0; i < outputs; ++i) answer[i] += share * std::exp(x[i] - highest) / sum;
+    }
+  }
+}
+
+}  // namespace quern::task

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "quern/base/thread_pool.h"
+#include "quern/features/columns.h"
+#include "quern/features/tokenizer.h"
+#include "quern/model/encoder.h"
+#include "quern/task/problem.h"
+
+namespace quern::task {
+
+/// Rows as an encoder reads them: columns, and the tokens and n-grams of their texts.
+struct RowInputs {
+  features::EncodedRows columns;
+  std::vector<uint32_t> tokens;        // of all texts
+  std::vector<uint64_t> token_begins;  // (rows + 1); empty: no texts
+  std::vector<int32_t> ngrams;
+  std::vector<uint64_t> ngram_begins;  // (rows + 1); empty: none
+
+  int64_t rows() const { return columns.rows; }
+};
+
+/// n-grams of up to so many words go into the bag.
+inline constexpr int64_t kBagOrders = 2;
+
+/// Adds tokens and n-grams of the texts, cut to what the model takes. The tokenizer may be null
+/// where there are no texts.
+RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
+                          const features::Tokenizer* tokenizer);
+
+/// What a training row's input goes through, so that no single column is leant on.
+struct RowNoise {
+  double column_dropout = 0;  // rate of a column's value being taken as missing or unknown
+  double token_dropout = 0;   // rate of a token being replaced by another of the vocabulary
+  uint64_t seed = 1;
+};
+
+/// Fills the inputs of a traced encoder: row b of the batch with row indices[b]; -1: a row of
+/// padding. `samples` names each row's draw; noise only where it is given.
+void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
+               std::span<const int64_t> indices, const graph::Executor& executor,
+               const RowNoise* noise = nullptr, uint64_t first_sample = 0);
+
+/// The answers of rows: classes, or standardised values; and what each counts for.
+struct RowTargets {
+  std::vector<int32_t> classes;
+  std::vector<float> values;
+  std::vector<float> weights;  // (rows); empty: all 1
+};
+
+/// Learning a column from the others.
+class RowsProblem : public Problem {
+ public:
+  struct Side {
+    RowInputs inputs;
+    RowTargets targets;
+  };
+  RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
+              const RowNoise& noise);
+
+  void declare(graph::ParameterStore& store) const override;
+  void initialise(graph::ParameterStore& store, uint64_t seed) const override;
+  graph::Graph trace(Use use, int64_t rows, const graph::ParameterStore& store) const override;
+  uint64_t samples() const override;
+  int64_t training_targets(uint64_t first, int64_t count) override;
+  void fill_training(uint64_t first, graph::Executor& executor) override;
+  uint64_t evaluation_samples(Part part) const override;
+  int64_t fill_evaluation(Part part, uint64_t first, uint64_t stride,
+                          graph::Executor& executor) override;
+  /// Of the averaged ensemble: negative log-likelihood, or squared error.
+  double evaluation_loss(graph::Executor& executor) override;
+  std::string_view unit() const override { return "row"; }
+
+ private:
+  const Side& side(Part part) const { return part == Part::kTrain ? train_ : validation_; }
+
+  model::EncoderConfig config_;
+  Side train_, validation_;
+  RowNoise noise_;
+  std::vector<int64_t> indices_;   // of the batch filled last
+  Part evaluated_ = Part::kTrain;  // whose rows they are
+};
+
+/// The ensemble's answer for each row of logits (rows, k, outputs): mean probabilities of the
+/// classes, or the mean value.
+void average_members(const model::EncoderConfig& config, std::span<const float> logits,
+                     int64_t rows, float* out);
+
+}  // namespace quern::task
