@@ -17,16 +17,6 @@ namespace {
 constexpr const char* kIncompleteHint =
     "the run is incomplete: finish it with quern train --resume, or restore it from a copy";
 
-std::string read_part(const fs::path& folder, std::string_view name, std::string_view purpose) {
-  const fs::path path = folder / name;
-  std::error_code error;
-  if (!fs::exists(path, error)) {
-    throw IoError(fmt::format("{}: the run folder lacks {}, {}", folder.string(), name, purpose),
-                  kIncompleteHint, "file_missing");
-  }
-  return read_file(path);
-}
-
 void require_folder(const fs::path& folder) {
   std::error_code error;
   if (!fs::exists(folder, error)) {
@@ -46,6 +36,17 @@ void require_folder(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::string read_part(const fs::path& folder, std::string_view name, std::string_view purpose) {
+  require_folder(folder);
+  const fs::path path = folder / name;
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw IoError(fmt::format("{}: the run folder lacks {}, {}", folder.string(), name, purpose),
+                  kIncompleteHint, "file_missing");
+  }
+  return read_file(path);
+}
 
 std::string to_json(const Pipeline& pipeline) {
   return nlohmann::ordered_json{{"format", kFolderFormat},
@@ -102,8 +103,7 @@ bool is_finished(const fs::path& folder) {
   return fs::exists(folder / kMetricsFile, error);
 }
 
-void save_model(const fs::path& folder, const model::ModelConfig& config,
-                const graph::ParameterStore& parameters) {
+void save_weights(const fs::path& folder, const graph::ParameterStore& parameters) {
   std::vector<formats::TensorData> tensors;
   const auto infos = parameters.parameters();
   for (size_t i = 0; i < infos.size(); ++i) {
@@ -111,15 +111,9 @@ void save_model(const fs::path& folder, const model::ModelConfig& config,
     tensors.push_back({infos[i].name, DType::kF32, infos[i].shape, {view.data, view.type.bytes()}});
   }
   formats::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
-  write_file(folder / kConfigFile, model::to_json(config));
 }
 
-void load_model(const fs::path& folder, model::ModelConfig& config,
-                graph::ParameterStore& parameters) {
-  require_folder(folder);
-  const fs::path config_path = folder / kConfigFile;
-  config = model::config_from_json(read_part(folder, kConfigFile, "which describes the model"),
-                                   config_path.string());
+void load_weights(const fs::path& folder, graph::ParameterStore& store) {
   const fs::path path = folder / kWeightsFile;
   std::error_code error;
   if (!fs::exists(path, error)) {
@@ -128,8 +122,6 @@ void load_model(const fs::path& folder, model::ModelConfig& config,
         kIncompleteHint, "file_missing");
   }
   const formats::SafetensorsFile file(path);
-  graph::ParameterStore store;
-  model::declare_parameters(config, store);
   for (const auto& info : store.parameters()) {
     const formats::TensorEntry* entry = file.find(info.name);
     if (entry == nullptr) {
@@ -152,16 +144,41 @@ void load_model(const fs::path& folder, model::ModelConfig& config,
     const auto bytes = file.data(file.at(store.parameters()[i].name));
     std::memcpy(store.value(static_cast<int32_t>(i)).data, bytes.data(), bytes.size());
   }
+}
+
+void save_model(const fs::path& folder, const model::ModelConfig& config,
+                const graph::ParameterStore& parameters) {
+  save_weights(folder, parameters);
+  write_file(folder / kConfigFile, model::to_json(config));
+}
+
+void load_model(const fs::path& folder, model::ModelConfig& config,
+                graph::ParameterStore& parameters) {
+  const std::string text = read_part(folder, kConfigFile, "which describes the model");
+  config = model::config_from_json(text, (folder / kConfigFile).string());
+  graph::ParameterStore store;
+  model::declare_parameters(config, store);
+  load_weights(folder, store);
   parameters = std::move(store);
 }
 
+std::string task_of(const fs::path& folder) {
+  const std::string text = read_part(folder, kPipelineFile, "which says how the data was prepared");
+  return pipeline_from_json(text, (folder / kPipelineFile).string()).task;
+}
+
 Run load_run(const fs::path& folder) {
-  require_folder(folder);
   Run run;
   run.folder = folder;
   run.pipeline =
       pipeline_from_json(read_part(folder, kPipelineFile, "which says how the data was prepared"),
                          (folder / kPipelineFile).string());
+  if (run.pipeline.task != "generate") {
+    throw Error("other_task",
+                fmt::format("{}: this run learnt to {}, not to continue text", folder.string(),
+                            run.pipeline.task),
+                "use quern predict or quern evaluate");
+  }
   load_model(folder, run.config, run.parameters);
   const std::string tokenizer = read_part(folder, kTokenizerFile, "which turns text into tokens");
   run.tokenizer = features::Tokenizer::from_json(tokenizer, (folder / kTokenizerFile).string());

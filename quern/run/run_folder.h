@@ -51,6 +51,17 @@ bool is_finished(const fs::path& folder);
 void save_model(const fs::path& folder, const model::ModelConfig& config,
                 const graph::ParameterStore& parameters);
 
+/// The task of a run, from its pipeline.json: "generate", "classify", "regress" or "recommend".
+/// Throws as load_run.
+std::string task_of(const fs::path& folder);
+
+/// Reads weights into the parameters declared in `store`, one file, whole. Throws IoError,
+/// FormatError and Error("weights_do_not_fit").
+void load_weights(const fs::path& folder, graph::ParameterStore& store);
+void save_weights(const fs::path& folder, const graph::ParameterStore& parameters);
+/// A file of a run folder. Throws IoError naming what the folder lacks, and `purpose`.
+std::string read_part(const fs::path& folder, std::string_view name, std::string_view purpose);
+
 /// A trained model with what feeds it.
 struct Run {
   fs::path folder;
