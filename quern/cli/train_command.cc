@@ -7,8 +7,7 @@
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
 #include "quern/run/run_folder.h"
-#include "quern/train/train_text.h"
-#include "quern/train/training_report.h"
+#include "quern/train/train.h"
 
 namespace quern::cli {
 namespace {
@@ -27,7 +26,7 @@ std::string stem(const fs::path& data) {
   if (name.empty()) name = data.parent_path().filename().string();
   const size_t dot = name.find('.', 1);
   name = name.substr(0, dot);
-  return name.empty() || name == "." || name == ".." ? "text" : name;
+  return name.empty() || name == "." || name == ".." ? "data" : name;
 }
 
 /// NAME-run, or the first of NAME-run-2, … that is free; to resume, the last that is there.
@@ -44,24 +43,12 @@ fs::path default_run(const fs::path& data, bool resume) {
 
 void print_human(const Invocation& invocation, const train::TrainSummary& summary) {
   const train::TrainResult& result = summary.result;
-  const std::string run = summary.run.string();
-  std::string text;
-  if (result.stopped_because == train::StopReason::kInterrupted) {
-    text = fmt::format("interrupted at step {}, saved; go on with --resume --out {}\n",
-                       train::with_commas(result.steps), run);
-  } else {
-    text = fmt::format(
-        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f} nats a token; {} steps in {}, "
-        "stopped "
-        "because of {}\nrun folder: {}\n  generate:    quern generate {} \"...\"\n  curves:      "
-        "tensorboard --logdir {}\n  report:      {}\n",
-        train::result_line(summary.bits_per_byte, summary.baseline_bits_per_byte),
-        result.verdict.text, result.validation.loss, result.train.loss,
-        train::with_commas(result.steps), format_duration(result.seconds),
-        train::name(result.stopped_because), run, run, run,
-        (summary.run / run::kReportFile).string());
+  if (result.stopped_because != train::StopReason::kInterrupted) {
+    invocation.print(summary.conclusion);
+    return;
   }
-  invocation.print(text);
+  invocation.print(fmt::format("interrupted at step {}, saved; go on with --resume --out {}\n",
+                               train::with_commas(result.steps), summary.run.string()));
 }
 
 int run_train(Invocation& invocation, const Flags& flags,
@@ -73,7 +60,7 @@ int run_train(Invocation& invocation, const Flags& flags,
   request.resume = flags.resume;
   request.options = invocation.options;
   request.started = started;
-  const train::TrainSummary summary = train::train_text(request, *invocation.reporter);
+  const train::TrainSummary summary = train::train(request, *invocation.reporter);
   if (invocation.json) {
     invocation.print(nlohmann::ordered_json::parse(summary.metrics_json).dump() + "\n");
   } else if (!summary.was_finished) {
@@ -87,7 +74,9 @@ int run_train(Invocation& invocation, const Flags& flags,
 Action declare_train(CLI::App& app, Invocation& invocation) {
   const auto started = std::chrono::steady_clock::now();
   auto flags = std::make_shared<Flags>();
-  app.add_option("DATA", flags->data, "Files or folders of text")->required();
+  app.add_option("DATA", flags->data,
+                 "Text to continue; or a table (.csv, .tsv, .jsonl, .arff) with --target")
+      ->required();
   app.add_option("--out", flags->out, "The run folder to make (DATA's name with -run)")
       ->type_name("RUN");
   app.add_flag("--resume", flags->resume, "Go on with the run from its newest checkpoint");

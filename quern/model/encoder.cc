@@ -106,6 +106,11 @@ class EncoderTracer {
     return graph::grouped_linear(g_, x, parameter("head.out.weight"), parameter("head.out.bias"));
   }
 
+  /// Each member carries its share of a row's loss.
+  Value shared(Value nll) {
+    return graph::scale(g_, nll, 1.0F / static_cast<float>(c_.members));
+  }
+
   void answer(Value logits) {
     if (!options_.training) {
       g_.name_output("logits", logits);
@@ -119,7 +124,7 @@ class EncoderTracer {
       const auto [loss, error] =
           graph::squared_error(g_, graph::reshape(g_, logits, rows), targets, weight, row_weight);
       g_.name_output("loss", loss);
-      g_.name_output("nll", error);
+      g_.name_output("nll", shared(error));
       return;
     }
     const Value targets = g_.input("targets", {DType::kI32, rows});
@@ -127,7 +132,7 @@ class EncoderTracer {
         graph::cross_entropy(g_, logits, targets, weight, row_weight, c_.trunk.label_smoothing);
     if (!c_.mixes) {
       g_.name_output("loss", loss);
-      g_.name_output("nll", nll);
+      g_.name_output("nll", shared(nll));
       return;
     }
     // Mixup and cutmix: the same logits held against the partner's label too.

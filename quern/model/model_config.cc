@@ -191,12 +191,22 @@ void apply_preset(ModelConfig& config, std::string_view preset) {
     config.activation = FeedForward::kSwiglu;
     config.bias = false;
     config.scale_embedding = false;
+  } else if (preset == "ft-transformer" || preset == "bert") {
+    // Encoders: columns have no order, and text takes learned positions at its input.
+    const bool text = preset == "bert";
+    config.position = Position::kNone;
+    config.norm = NormKind::kLayer;
+    config.norm_place = text ? NormPlace::kPost : NormPlace::kPre;
+    config.activation = text ? FeedForward::kGelu : FeedForward::kReglu;
+    config.bias = true;
+    config.causal = false;
+    config.scale_embedding = false;
   } else {
-    const std::vector<std::string> known = {"article", "gpt2", "llama"};
+    const std::vector<std::string> known = {"article", "gpt2", "llama", "ft-transformer", "bert"};
     const auto near = nearest(preset, known);
-    throw UsageError(
-        "bad_value", fmt::format("model.preset = \"{}\" is not known", preset),
-        near ? fmt::format("did you mean \"{}\"?", *near) : "choose article, gpt2 or llama");
+    throw UsageError("bad_value", fmt::format("model.preset = \"{}\" is not known", preset),
+                     near ? fmt::format("did you mean \"{}\"?", *near)
+                          : "choose article, gpt2, llama, ft-transformer or bert");
   }
   config.preset = preset;
   config.tie_embeddings = true;

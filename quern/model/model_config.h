@@ -44,8 +44,9 @@ struct ModelConfig {
   void validate() const;
 };
 
-/// The preset's own choices (position, norm, activation, bias, ties), sizes untouched: "article",
-/// "gpt2", "llama". Throws UsageError naming the known ones.
+/// The preset's own choices (position, norm, activation, bias, ties), sizes untouched: the decoders
+/// "article", "gpt2", "llama"; the encoders "ft-transformer", "bert". Throws UsageError naming the
+/// known ones.
 void apply_preset(ModelConfig& config, std::string_view preset);
 
 /// Whether the feed-forward network has a gate beside its value, and what acts on the gate (or the

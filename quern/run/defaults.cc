@@ -112,20 +112,10 @@ void decide_dependent(Options& options) {
               "a tenth of the peak");
 }
 
-}  // namespace
-
-void decide_text(Options& options, const TextFacts& facts) {
-  decide_size(options, facts);
-  decide_by_preset(options);
-  decide_by_size(options);
-  decide_by_data(options, facts);
-  decide_dependent(options);
-}
-
-model::ModelConfig model_config(const Options& options, int64_t vocabulary) {
+/// What decoder and encoder share.
+model::ModelConfig trunk_config(const Options& options) {
   model::ModelConfig config;
   model::apply_preset(config, options.text("model.preset"));
-  config.vocabulary = vocabulary;
   config.layers = options.integer("model.layers");
   config.heads = options.integer("model.heads");
   config.kv_heads = options.integer("model.kv_heads");
@@ -144,6 +134,88 @@ model::ModelConfig model_config(const Options& options, int64_t vocabulary) {
   config.attention_dropout = static_cast<float>(options.number("regularise.attention_dropout"));
   config.drop_path = static_cast<float>(options.number("regularise.drop_path"));
   config.label_smoothing = static_cast<float>(options.number("regularise.label_smoothing"));
+  return config;
+}
+
+}  // namespace
+
+void decide_text(Options& options, const TextFacts& facts) {
+  decide_size(options, facts);
+  decide_by_preset(options);
+  decide_by_size(options);
+  decide_by_data(options, facts);
+  decide_dependent(options);
+}
+
+namespace {
+
+void decide_row_size(Options& options, const RowFacts& facts) {
+  const bool small = facts.rows < 3000;
+  const auto by_data = [&](std::string_view key, auto value) {
+    options.set(key, value, Layer::kData, fmt::format("{} rows", facts.rows));
+  };
+  if (options.is_auto("model.preset")) {
+    options.set("model.preset", facts.text ? "bert" : "ft-transformer", Layer::kData,
+                facts.text ? "texts" : "columns");
+  }
+  if (options.is_auto("model.size")) by_data("model.size", std::string_view("tiny"));
+  const std::string size(options.text("model.size"));
+  const auto by_size = [&](std::string_view key, auto value) {
+    options.set(key, value, Layer::kSize, size);
+  };
+  const int64_t step = size == "tiny" ? 1 : size == "small" ? 2 : size == "base" ? 4 : 8;
+  by_size("model.width", (facts.text ? 64 : 32) * step);
+  by_size("model.heads", int64_t{4});
+  by_size("model.layers", size == "tiny" ? int64_t{2} : int64_t{3});
+  by_size("model.head_layers", int64_t{2});
+  by_size("model.head_width", (facts.text ? 64 : 128) * step);
+  by_size("train.learning_rate", size == "tiny" ? 2e-3 : 1e-3);
+  by_size("train.optimizer", std::string_view("adamw"));
+  by_size("train.beta2", 0.999);
+  by_size("regularise.weight_decay", 0.02);
+  by_data("train.batch", small ? int64_t{64} : int64_t{256});
+  by_data("regularise.dropout", 0.1);
+  by_data("regularise.attention_dropout", 0.1);
+  by_data("regularise.head_dropout", small ? 0.3 : 0.1);
+  by_data("regularise.column_dropout", 0.0);
+  by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
+  by_data("model.context",
+          std::clamp<int64_t>(static_cast<int64_t>(facts.characters) / 2, 16, 256));
+  by_data("model.ngram_buckets", facts.text ? int64_t{1} << 16 : int64_t{0});
+  by_data("model.ngram_orders", int64_t{0});
+  by_data("tokenizer.vocabulary", int64_t{2048});
+}
+
+}  // namespace
+
+void decide_rows(Options& options, const RowFacts& facts) {
+  if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
+      options.text("train.time").empty()) {
+    options.set("train.time", "4m", Layer::kData, "no --time, --steps or --epochs given");
+  }
+  decide_row_size(options, facts);
+  decide_by_preset(options);
+  options.set("train.schedule", "constant", Layer::kData, "stops when validation rises");
+  decide_dependent(options);
+}
+
+model::EncoderConfig encoder_config(const Options& options) {
+  model::EncoderConfig config;
+  config.trunk = trunk_config(options);
+  config.trunk.causal = false;
+  config.ngram_buckets = options.integer("model.ngram_buckets");
+  config.ngram_bag = config.ngram_buckets > 0 ? 256 : 0;
+  config.trunk.ngram_buckets = config.trunk.ngram_orders = 0;
+  config.members = options.integer("regularise.ensemble");
+  config.head_layers = options.integer("model.head_layers");
+  config.head_width = options.integer("model.head_width");
+  config.head_dropout = static_cast<float>(options.number("regularise.head_dropout"));
+  return config;
+}
+
+model::ModelConfig model_config(const Options& options, int64_t vocabulary) {
+  model::ModelConfig config = trunk_config(options);
+  config.vocabulary = vocabulary;
   config.validate();
   return config;
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "quern/model/encoder.h"
 #include "quern/model/model_config.h"
 #include "quern/run/options.h"
 
@@ -17,6 +18,22 @@ struct TextFacts {
 /// nothing stronger has. Its rows were tried on tiny Shakespeare
 /// (bench/text_quality.py).
 void decide_text(Options& options, const TextFacts& facts);
+
+/// What a table says before anything is trained.
+struct RowFacts {
+  uint64_t rows = 0;    // to train on
+  int64_t columns = 0;  // features: numbers and categories
+  bool text = false;
+  uint64_t characters = 0;  // of the longest text but one in twenty
+  bool classify = true;
+};
+
+/// As decide_text, for a model that answers with a class or a value (bench/tables.py).
+void decide_rows(Options& options, const RowFacts& facts);
+
+/// The encoder that decided options describe, but for what the data's columns say. Throws
+/// UsageError naming the key and the rule.
+model::EncoderConfig encoder_config(const Options& options);
 
 /// The model that decided options describe. Throws UsageError naming the key and the rule.
 model::ModelConfig model_config(const Options& options, int64_t vocabulary);

@@ -40,10 +40,11 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"tokenizer.pattern", kChoice, "chinese", "How text is cut into pieces that merges stay within",
      "gpt2|llama3|chinese"},
 
-    {"model.preset", kChoice, "auto", "The family of the model", "auto|article|gpt2|llama"},
+    {"model.preset", kChoice, "auto", "The family of the model",
+     "auto|article|gpt2|llama|ft-transformer|bert"},
     {"model.size", kChoice, "auto", "One dial for width, depth, heads, context, batch and rate",
      "auto|tiny|small|base|large"},
-    {"model.layers", kInteger, "auto", "Transformer blocks", "", 1, 1024},
+    {"model.layers", kInteger, "auto", "Transformer blocks; an encoder of columns may have none", "", 0, 1024},
     {"model.heads", kInteger, "auto", "Attention heads", "", 1, 1024},
     {"model.kv_heads", kInteger, "auto", "Heads of keys and values; divides heads", "", 1, 1024},
     {"model.width", kInteger, "auto", "Width of the residual stream", "", 1, 1 << 20},
@@ -61,6 +62,11 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "Hashed n-gram embeddings added to the input, of orders 2 to this + 1; 0: none", "", 0, 7},
     {"model.ngram_buckets", kInteger, "auto", "Rows of the n-gram embedding table", "", 0, 1 << 28},
 
+    {"model.head_layers", kInteger, "auto", "Hidden layers of the head that answers", "", 0, 16,
+     kTables},
+    {"model.head_width", kInteger, "auto", "Width of the head's hidden layers", "", 1, 1 << 16,
+     kTables},
+
     {"regularise.dropout", kNumber, "auto", "Dropout rate of the residual stream", "", 0, 0.95},
     {"regularise.attention_dropout", kNumber, "auto", "Dropout rate of attention weights", "", 0,
      0.95},
@@ -74,7 +80,10 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "Rate of replacing input tokens by random ones while training", "", 0, 0.9},
     {"regularise.augment", kChoice, "auto", "Augmentation", "off|light|strong|auto", 0, 0,
      "classify"},
-    {"regularise.ensemble", kInteger, "1", "Members that share weights", "", 1, 64, kTables},
+    {"regularise.head_dropout", kNumber, "auto", "Dropout rate in the head", "", 0, 0.95, kTables},
+    {"regularise.column_dropout", kNumber, "auto", "Rate of hiding a column's value while training",
+     "", 0, 0.9, kTables},
+    {"regularise.ensemble", kInteger, "auto", "Members that share weights", "", 1, 64, kTables},
 
     {"train.steps", kInteger, "0", "Optimizer steps; 0: decided by epochs, time or patience", "", 0,
      kMany},

@@ -178,7 +178,7 @@ graph::Graph RowsProblem::trace(Use use, int64_t rows, const graph::ParameterSto
 
 uint64_t RowsProblem::samples() const { return static_cast<uint64_t>(train_.inputs.rows()); }
 
-int64_t RowsProblem::training_targets(uint64_t, int64_t count) { return count * config_.members; }
+int64_t RowsProblem::training_targets(uint64_t, int64_t count) { return count; }
 
 void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
   const TensorView targets = executor.input("targets");
@@ -192,7 +192,8 @@ void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
     const uint64_t row =
         permute(sample % count, count, noise_.seed, static_cast<uint32_t>(sample / count));
     indices_[static_cast<size_t>(b)] = static_cast<int64_t>(row);
-    const float weight = train_.targets.weights.empty() ? 1.0F : train_.targets.weights[row];
+    const float weight = (train_.targets.weights.empty() ? 1.0F : train_.targets.weights[row]) /
+                         static_cast<float>(members);
     for (int64_t k = b * members; k < (b + 1) * members; ++k) {
       weights[k] = weight;
       if (config_.answer == model::Answer::kClass) {

@@ -20,77 +20,11 @@
 #include "quern/task/text_problem.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
+#include "quern/train/run_setup.h"
 #include "quern/train/training_report.h"
 
 namespace quern::train {
 namespace {
-
-/// What may differ between a run and the run that goes on with it: nothing of these changes what a
-/// step does.
-constexpr std::array<std::string_view, 10> kFree = {"threads",
-                                                    "device",
-                                                    "memory",
-                                                    "train.steps",
-                                                    "train.epochs",
-                                                    "train.time",
-                                                    "train.patience",
-                                                    "train.evaluate_every",
-                                                    "train.checkpoint_every",
-                                                    "bit_exact"};
-
-bool is_free(std::string_view key) {
-  return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
-}
-
-/// The options of the run that is gone on with; what is said now must not contradict them.
-run::Options resumed_options(const fs::path& folder, const run::Options& said) {
-  const fs::path path = folder / run::kOptionsFile;
-  run::Options options = run::Options::from_resolved(read_file(path), path.string());
-  for (const run::OptionInfo& info : run::option_table()) {
-    if (!said.is_explicit(info.key) || said.text(info.key) == options.text(info.key)) continue;
-    if (!is_free(info.key)) {
-      throw UsageError("other_options",
-                       fmt::format("{} = {} ({}) contradicts the run in {}, which has {}", info.key,
-                                   said.text(info.key), said.who(info.key), folder.string(),
-                                   options.text(info.key)),
-                       "leave it out, or train afresh with another --out");
-    }
-    options.set(info.key, said.text(info.key), run::Layer::kExplicit, said.who(info.key));
-  }
-  return options;
-}
-
-std::string fingerprint(const run::Options& options, const run::Pipeline& pipeline) {
-  Hasher hasher;
-  for (const run::OptionInfo& info : run::option_table()) {
-    if (is_free(info.key) || info.key == "tokenizer.kind") continue;
-    hasher.update(fmt::format("{}={}\n", info.key, options.text(info.key)));
-  }
-  hasher.update(pipeline.data_fingerprint);
-  hasher.update(pipeline.tokenizer_fingerprint);
-  return hasher.hex();
-}
-
-void check_task(const run::Options& options) {
-  const std::string_view task = options.text("data.task");
-  const std::string_view target = options.text("data.target");
-  const char* hint = "this version learns to continue text (--task generate, no --target)";
-  if (!target.empty()) {
-    throw UsageError("unsupported_task",
-                     fmt::format("--target {}: learning a column is not in this version", target),
-                     hint);
-  }
-  if (task != "auto" && task != "generate") {
-    throw UsageError("unsupported_task", fmt::format("--task {} is not in this version", task),
-                     hint);
-  }
-  options.refuse_unused("generate");
-  if (options.boolean("bit_exact") && !options.text("train.time").empty()) {
-    throw UsageError("not_exact",
-                     "--bit-exact with --time: how many steps fit depends on the clock",
-                     "give --steps or --epochs instead of --time");
-  }
-}
 
 /// One call of train_text, stage by stage.
 class TextTraining {
@@ -100,7 +34,10 @@ class TextTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    if (open_folder()) return summary_;
+    OpenedRun opened = open_run(request_, "generate", reporter_);
+    if (opened.finished) return finished_summary(folder_);
+    options_ = std::move(opened.options);
+    going_on_ = opened.going_on;
     prepare_data();
     prepare_model();
     score_baseline();
@@ -112,29 +49,6 @@ class TextTraining {
   }
 
  private:
-  /// True when there is nothing to do.
-  bool open_folder() {
-    const bool exists = run::is_run_folder(folder_);
-    if (exists && request_.resume) {
-      if (run::is_finished(folder_)) {
-        reporter_.note(fmt::format("{}: the run is finished; nothing to do", folder_.string()));
-        summary_.was_finished = true;
-        summary_.metrics_json = read_file(folder_ / run::kMetricsFile);
-        return true;
-      }
-      options_ = resumed_options(folder_, request_.options);
-      going_on_ = true;
-    } else {
-      if (exists) {
-        throw UsageError("run_exists", fmt::format("{}: a run is there already", folder_.string()),
-                         "go on with it by --resume, or choose another --out");
-      }
-      options_ = request_.options;
-    }
-    check_task(options_);
-    return false;
-  }
-
   void prepare_data() {
     pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     data::TextCorpus corpus =
@@ -224,7 +138,7 @@ class TextTraining {
     options.started = request_.started;
     options.peak_flops = peak_flops_;
     options.checkpoints = folder_ / run::kCheckpointFolder;
-    options.fingerprint = fingerprint(options_, task_.pipeline);
+    options.fingerprint = options_fingerprint(options_, task_.pipeline);
     options.bytes_per_token = task_.bytes_per_token;
     options.finish_seconds = 1;
     ExperimentLog log(folder_, options.bytes_per_token,
@@ -246,6 +160,7 @@ class TextTraining {
     summary_.bits_per_byte =
         bits_per_byte(summary_.result.validation.loss, options.bytes_per_token);
     summary_.metrics_json = metrics();
+    summary_.conclusion = conclusion();
   }
 
   std::string metrics() const {
@@ -275,6 +190,20 @@ class TextTraining {
     json["planned_bytes"] = summary_.planned_bytes;
     json["allocated_bytes"] = summary_.allocated_bytes;
     return json.dump(2) + "\n";
+  }
+
+  std::string conclusion() const {
+    const TrainResult& result = summary_.result;
+    const std::string run = folder_.string();
+    return fmt::format(
+        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f} nats a token; {} steps in {}, "
+        "stopped because of {}\nrun folder: {}\n  generate:    quern generate {} \"...\"\n  "
+        "curves: "
+        "     tensorboard --logdir {}\n  report:      {}\n",
+        result_line(summary_.bits_per_byte, summary_.baseline_bits_per_byte), result.verdict.text,
+        result.validation.loss, result.train.loss, with_commas(result.steps),
+        format_duration(result.seconds), name(result.stopped_because), run, run, run,
+        (folder_ / run::kReportFile).string());
   }
 
   void write_results() {
@@ -315,37 +244,6 @@ class TextTraining {
 };
 
 }  // namespace
-
-EngineOptions engine_options(const run::Options& options) {
-  EngineOptions engine;
-  engine.batch = options.integer("train.batch");
-  engine.accumulate = options.integer("train.accumulate");
-  engine.seed = static_cast<uint64_t>(options.integer("seed"));
-  const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
-  engine.optimizer.muon = options.text("train.optimizer") == "muon";
-  engine.optimizer.beta1 = real("train.beta1");
-  engine.optimizer.beta2 = real("train.beta2");
-  engine.optimizer.weight_decay = real("regularise.weight_decay");
-  engine.optimizer.clip = real("train.clip");
-  engine.optimizer.ema = real("regularise.ema");
-  return engine;
-}
-
-TrainerOptions trainer_options(const run::Options& options) {
-  TrainerOptions trainer;
-  trainer.schedule = parse_schedule(options.text("train.schedule"));
-  trainer.learning_rate = options.number("train.learning_rate");
-  trainer.min_learning_rate = options.number("train.min_learning_rate");
-  trainer.warmup_steps =
-      options.is_auto("train.warmup_steps") ? -1 : options.integer("train.warmup_steps");
-  trainer.steps = options.integer("train.steps");
-  trainer.epochs = options.number("train.epochs");
-  trainer.seconds = options.duration("train.time");
-  trainer.evaluate_every = options.integer("train.evaluate_every");
-  trainer.patience = options.integer("train.patience");
-  trainer.checkpoint_every = options.integer("train.checkpoint_every");
-  return trainer;
-}
 
 TrainSummary train_text(const TrainRequest& request, Reporter& reporter) {
   return TextTraining(request, reporter).run();

@@ -1,0 +1,129 @@
+#include "quern/train/run_setup.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "quern/base/error.h"
+#include "quern/base/hash.h"
+
+namespace quern::train {
+namespace {
+
+/// What may differ between a run and the run that goes on with it: nothing of these changes what a
+/// step does.
+constexpr std::array<std::string_view, 10> kFree = {"threads",
+                                                    "device",
+                                                    "memory",
+                                                    "train.steps",
+                                                    "train.epochs",
+                                                    "train.time",
+                                                    "train.patience",
+                                                    "train.evaluate_every",
+                                                    "train.checkpoint_every",
+                                                    "bit_exact"};
+
+bool is_free(std::string_view key) {
+  return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
+}
+
+/// The options of the run that is gone on with; what is said now must not contradict them.
+run::Options resumed_options(const fs::path& folder, const run::Options& said) {
+  const fs::path path = folder / run::kOptionsFile;
+  run::Options options = run::Options::from_resolved(read_file(path), path.string());
+  for (const run::OptionInfo& info : run::option_table()) {
+    if (!said.is_explicit(info.key) || said.text(info.key) == options.text(info.key)) continue;
+    if (!is_free(info.key)) {
+      throw UsageError("other_options",
+                       fmt::format("{} = {} ({}) contradicts the run in {}, which has {}", info.key,
+                                   said.text(info.key), said.who(info.key), folder.string(),
+                                   options.text(info.key)),
+                       "leave it out, or train afresh with another --out");
+    }
+    options.set(info.key, said.text(info.key), run::Layer::kExplicit, said.who(info.key));
+  }
+  return options;
+}
+
+}  // namespace
+
+OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter) {
+  const fs::path& folder = request.run;
+  OpenedRun opened;
+  const bool exists = run::is_run_folder(folder);
+  if (exists && request.resume) {
+    if (run::is_finished(folder)) {
+      reporter.note(fmt::format("{}: the run is finished; nothing to do", folder.string()));
+      opened.finished = true;
+      return opened;
+    }
+    opened.options = resumed_options(folder, request.options);
+    opened.going_on = true;
+  } else {
+    if (exists) {
+      throw UsageError("run_exists", fmt::format("{}: a run is there already", folder.string()),
+                       "go on with it by --resume, or choose another --out");
+    }
+    opened.options = request.options;
+  }
+  opened.options.refuse_unused(task);
+  if (opened.options.boolean("bit_exact") && !opened.options.text("train.time").empty()) {
+    throw UsageError("not_exact",
+                     "--bit-exact with --time: how many steps fit depends on the clock",
+                     "give --steps or --epochs instead of --time");
+  }
+  return opened;
+}
+
+TrainSummary finished_summary(const fs::path& folder) {
+  TrainSummary summary;
+  summary.run = folder;
+  summary.was_finished = true;
+  summary.metrics_json = read_file(folder / run::kMetricsFile);
+  return summary;
+}
+
+std::string options_fingerprint(const run::Options& options, const run::Pipeline& pipeline) {
+  Hasher hasher;
+  for (const run::OptionInfo& info : run::option_table()) {
+    if (is_free(info.key) || info.key == "tokenizer.kind") continue;
+    hasher.update(fmt::format("{}={}\n", info.key, options.text(info.key)));
+  }
+  hasher.update(pipeline.data_fingerprint);
+  hasher.update(pipeline.tokenizer_fingerprint);
+  return hasher.hex();
+}
+
+EngineOptions engine_options(const run::Options& options) {
+  EngineOptions engine;
+  engine.batch = options.integer("train.batch");
+  engine.accumulate = options.integer("train.accumulate");
+  engine.seed = static_cast<uint64_t>(options.integer("seed"));
+  const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
+  engine.optimizer.muon = options.text("train.optimizer") == "muon";
+  engine.optimizer.beta1 = real("train.beta1");
+  engine.optimizer.beta2 = real("train.beta2");
+  engine.optimizer.weight_decay = real("regularise.weight_decay");
+  engine.optimizer.clip = real("train.clip");
+  engine.optimizer.ema = real("regularise.ema");
+  return engine;
+}
+
+TrainerOptions trainer_options(const run::Options& options) {
+  TrainerOptions trainer;
+  trainer.schedule = parse_schedule(options.text("train.schedule"));
+  trainer.learning_rate = options.number("train.learning_rate");
+  trainer.min_learning_rate = options.number("train.min_learning_rate");
+  trainer.warmup_steps =
+      options.is_auto("train.warmup_steps") ? -1 : options.integer("train.warmup_steps");
+  trainer.steps = options.integer("train.steps");
+  trainer.epochs = options.number("train.epochs");
+  trainer.seconds = options.duration("train.time");
+  trainer.evaluate_every = options.integer("train.evaluate_every");
+  trainer.patience = options.integer("train.patience");
+  trainer.checkpoint_every = options.integer("train.checkpoint_every");
+  return trainer;
+}
+
+}  // namespace quern::train

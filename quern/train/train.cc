@@ -1,0 +1,42 @@
+#include "quern/train/train.h"
+
+#include <fmt/format.h>
+
+#include "quern/base/error.h"
+#include "quern/train/train_rows.h"
+#include "quern/train/train_text.h"
+
+namespace quern::train {
+namespace {
+
+/// Of the run gone on with, or as asked for.
+run::Options known_options(const TrainRequest& request) {
+  const fs::path path = request.run / run::kOptionsFile;
+  if (!request.resume || !run::is_run_folder(request.run)) return request.options;
+  return run::Options::from_resolved(read_file(path), path.string());
+}
+
+}  // namespace
+
+TrainSummary train(const TrainRequest& request, Reporter& reporter) {
+  const run::Options options = known_options(request);
+  const std::string_view task = options.text("data.task");
+  const bool target = !options.text("data.target").empty();
+  if (task == "recommend") {
+    throw UsageError("unsupported_task", "--task recommend is not in this version",
+                     "generate, classify or regress");
+  }
+  if (target && task == "generate") {
+    throw UsageError("bad_value",
+                     fmt::format("--task generate learns no column, and --target is {}",
+                                 options.text("data.target")),
+                     "leave one of them out");
+  }
+  if (!target && (task == "classify" || task == "regress")) {
+    throw UsageError("no_target", fmt::format("--task {} needs a column to learn", task),
+                     "name it with --target COLUMN");
+  }
+  return target ? train_rows(request, reporter) : train_text(request, reporter);
+}
+
+}  // namespace quern::train

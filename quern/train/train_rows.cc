@@ -1,0 +1,239 @@
+#include "quern/train/train_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/features/tokenizer_training.h"
+#include "quern/infer/row_predictor.h"
+#include "quern/kernels/cpu/machine.h"
+#include "quern/run/defaults.h"
+#include "quern/task/table_task.h"
+#include "quern/train/experiment_log.h"
+#include "quern/train/memory.h"
+
+namespace quern::train {
+namespace {
+
+/// One call of train_rows, stage by stage.
+class RowTraining {
+ public:
+  RowTraining(const TrainRequest& request, Reporter& reporter)
+      : request_(request), reporter_(reporter), folder_(request.run) {}
+
+  TrainSummary run() {
+    summary_.run = folder_;
+    OpenedRun opened = open_run(request_, "classify", reporter_);
+    if (opened.finished) return finished_summary(folder_);
+    options_ = std::move(opened.options);
+    going_on_ = opened.going_on;
+    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    task_ = task::make_table_task(request_.data, options_, reporter_);
+    features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
+    features::EncodedRows validation =
+        task_.pipeline.columns.encode(task_.table, task_.split.validation);
+    if (!going_on_) decide(train);
+    make_tokenizer(train.texts);
+    configure();
+    prepare(std::move(train), std::move(validation));
+    train_model();
+    if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
+    return summary_;
+  }
+
+ private:
+  void decide(const features::EncodedRows& train) {
+    run::RowFacts facts;
+    facts.rows = task_.split.train.size();
+    facts.columns = train.numbers + train.categories;
+    facts.text = !train.texts.empty();
+    facts.classify = task_.pipeline.task == "classify";
+    if (facts.text) {
+      std::vector<size_t> lengths;
+      for (const std::string& text : train.texts) lengths.push_back(text.size());
+      std::sort(lengths.begin(), lengths.end());
+      facts.characters = lengths[lengths.size() * 19 / 20];
+    }
+    run::decide_rows(options_, facts);
+    for (const auto& [key, flag] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"model.preset", "--preset"}, {"model.size", "--size"}, {"train.time", "--time"}}) {
+      if (options_.is_explicit(key) || options_.text(key).empty()) continue;
+      reporter_.note(fmt::format("{}: {} ({}; override with {})", key, options_.text(key),
+                                 options_.who(key), flag));
+    }
+  }
+
+  void make_tokenizer(const std::vector<std::string>& texts) {
+    if (texts.empty()) return;
+    const fs::path path = folder_ / run::kTokenizerFile;
+    if (going_on_ && fs::exists(path)) {
+      tokenizer_ = features::Tokenizer::load(path);
+      return;
+    }
+    const std::string kind(options_.text("tokenizer.kind"));
+    if (kind.ends_with(".json")) {
+      tokenizer_ = features::Tokenizer::load(kind);
+      return;
+    }
+    features::TokenizerTrainOptions train;
+    train.kind = features::parse_tokenizer_kind(kind);
+    train.vocabulary = static_cast<size_t>(options_.integer("tokenizer.vocabulary"));
+    train.pattern = features::parse_split_pattern(options_.text("tokenizer.pattern"));
+    features::TokenizerTrainer trainer(train);
+    for (const std::string& text : texts) trainer.feed(text);
+    tokenizer_ = trainer.finish();
+  }
+
+  void configure() {
+    config_ = run::encoder_config(options_);
+    const features::ColumnEncoder& columns = task_.pipeline.columns;
+    config_.numbers = static_cast<int64_t>(columns.numbers().size());
+    config_.number_bins = config_.numbers > 0 ? columns.number_bins() : 0;
+    for (const auto& feature : columns.categories()) config_.categories.push_back(feature.size());
+    if (tokenizer_) {
+      config_.trunk.vocabulary = static_cast<int64_t>(tokenizer_->vocabulary());
+    } else {
+      config_.trunk.vocabulary = 0;
+      config_.ngram_buckets = config_.ngram_bag = 0;
+    }
+    const bool classify = task_.pipeline.task == "classify";
+    config_.answer = classify ? model::Answer::kClass : model::Answer::kValue;
+    config_.outputs = classify ? static_cast<int64_t>(task_.pipeline.classes.size()) : 1;
+    config_.validate();
+  }
+
+  void prepare(features::EncodedRows train, features::EncodedRows validation) {
+    task::RowNoise noise;
+    noise.column_dropout = options_.number("regularise.column_dropout");
+    noise.token_dropout = options_.number("regularise.token_dropout");
+    noise.seed = static_cast<uint64_t>(options_.integer("seed"));
+    const auto side = [&](features::EncodedRows rows, std::span<const size_t> indices) {
+      return task::RowsProblem::Side{
+          task::make_row_inputs(std::move(rows), config_, tokenizer_.get()),
+          task_.targets(indices)};
+    };
+    validation_ = side(std::move(validation), task_.split.validation);
+    problem_ = std::make_unique<task::RowsProblem>(
+        config_, side(std::move(train), task_.split.train), validation_, noise);
+    const EngineOptions engine = engine_options(options_);
+    const MemoryNeed need = memory_need(*problem_, engine);
+    require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
+    peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
+    run::create_run_folder(folder_);
+    if (tokenizer_) tokenizer_->save(folder_ / run::kTokenizerFile);
+    write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
+    // Last: with this file the folder counts as a run.
+    write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
+    summary_.parameters = engine_->parameters().count();
+    summary_.planned_bytes = engine_->planned_bytes();
+    summary_.allocated_bytes = engine_->allocated_bytes();
+    reporter_.note(fmt::format(
+        "model: {}, {} layers, width {}, {} members: {} parameters; {} of memory; {} threads",
+        config_.trunk.preset, config_.trunk.layers, config_.trunk.width, config_.members,
+        format_count(static_cast<double>(summary_.parameters)),
+        format_bytes(static_cast<double>(need.total())), pool_->threads()));
+  }
+
+  void train_model() {
+    TrainerOptions options = trainer_options(options_);
+    options.started = request_.started;
+    options.peak_flops = peak_flops_;
+    options.checkpoints = folder_ / run::kCheckpointFolder;
+    options.fingerprint = options_fingerprint(options_, task_.pipeline.record);
+    options.finish_seconds = 1;
+    // Once an epoch; small data not so often that evaluation takes the time.
+    if (options.evaluate_every == 0) {
+      options.evaluate_every =
+          std::clamp<int64_t>(std::lround(engine_->steps_per_epoch()), 20, 500);
+    }
+    constexpr int64_t kPatience = 16;  // Gorishniy et al. 2025
+    if (options.patience == 0) options.patience = kPatience;
+    ExperimentLog log(folder_, 0, {});
+    Trainer trainer(*engine_, options, reporter_, log);
+    if (request_.resume) {
+      if (going_on_ && trainer.resume()) {
+        trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
+      } else {
+        reporter_.note("no checkpoint to resume from: training starts afresh");
+        log.on_resume(0);
+      }
+    } else {
+      log.write_options(options_);
+    }
+    summary_.result = trainer.run();
+    run::save_model(folder_, config_, engine_->parameters());
+    log.finish(summary_.result);
+  }
+
+  void finish() {
+    infer::RowPredictor predictor(config_, engine_->parameters(), *pool_);
+    answers_ = predictor.predict(validation_.inputs);
+    write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
+    summary_.metrics_json = metrics();
+    summary_.conclusion = conclusion();
+    // Last: with this file the run counts as finished.
+    write_file(folder_ / run::kMetricsFile, summary_.metrics_json);
+  }
+
+  std::string metrics() const {
+    const TrainResult& result = summary_.result;
+    nlohmann::ordered_json json{
+        {"run", folder_.string()},
+        {"task", task_.pipeline.task},
+        {"device", "cpu"},
+        {"parameters", summary_.parameters},
+        {"steps", result.steps},
+        {"seconds", result.seconds},
+        {"best_step", result.best_step},
+        {"stopped_because", name(result.stopped_because)},
+        {"rows_per_second", result.tokens_per_second}};
+    json["train"] = {{"loss", result.train.loss}};
+    json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
+    json["verdict"] = result.verdict.text;
+    json["gap"] = result.verdict.gap;
+    json["share_of_peak"] = result.flops_per_second / peak_flops_;
+    json["planned_bytes"] = summary_.planned_bytes;
+    json["allocated_bytes"] = summary_.allocated_bytes;
+    return json.dump(2) + "\n";
+  }
+
+  std::string conclusion() const {
+    const TrainResult& result = summary_.result;
+    const std::string run = folder_.string();
+    return fmt::format(
+        "{}\nvalidation loss {:.4f}, training loss {:.4f}; {} steps in {}, stopped because of {}\n"
+        "run folder: {}\n  predict:     quern predict {} FILE\n  curves:      tensorboard --logdir "
+        "{}\n",
+        result.verdict.text, result.validation.loss, result.train.loss, with_commas(result.steps),
+        format_duration(result.seconds), name(result.stopped_because), run, run, run);
+  }
+
+  const TrainRequest& request_;
+  Reporter& reporter_;
+  fs::path folder_;
+  run::Options options_;
+  bool going_on_ = false;
+  double peak_flops_ = 1;
+  task::TableTask task_;
+  std::shared_ptr<const features::Tokenizer> tokenizer_;
+  model::EncoderConfig config_;
+  task::RowsProblem::Side validation_;
+  std::vector<float> answers_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<task::RowsProblem> problem_;
+  std::unique_ptr<Engine> engine_;
+  TrainSummary summary_;
+};
+
+}  // namespace
+
+TrainSummary train_rows(const TrainRequest& request, Reporter& reporter) {
+  return RowTraining(request, reporter).run();
+}
+
+}  // namespace quern::train
