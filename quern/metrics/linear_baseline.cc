@@ -1,0 +1,181 @@
+#include "quern/metrics/linear_baseline.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <functional>
+
+namespace quern::metrics {
+namespace {
+
+using Vector = std::vector<double>;
+
+double dot(const Vector& a, const Vector& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/// Minimises f from `x`; f gives the value and fills the gradient.
+void minimise(const std::function<double(const Vector&, Vector&)>& f, Vector& x, int iterations) {
+  constexpr size_t kMemory = 10;
+  struct Pair {
+    Vector s, y;
+    double rho;
+  };
+  std::deque<Pair> pairs;
+  Vector gradient(x.size());
+  Vector next_gradient(x.size());
+  Vector next(x.size());
+  double value = f(x, gradient);
+  const double enough = 1e-4 * std::sqrt(dot(gradient, gradient));
+  for (int iteration = 0; iteration < iterations; ++iteration) {
+    if (std::sqrt(dot(gradient, gradient)) <= enough) return;
+    Vector direction = gradient;
+    std::vector<double> alphas(pairs.size());
+    for (size_t i = pairs.size(); i-- > 0;) {
+      alphas[i] = pairs[i].rho * dot(pairs[i].s, direction);
+      for (size_t j = 0; j < x.size(); ++j) direction[j] -= alphas[i] * pairs[i].y[j];
+    }
+    const double scale =
+        pairs.empty() ? 1 / std::max(1.0, std::sqrt(dot(gradient, gradient)))
+                      : dot(pairs.back().s, pairs.back().y) / dot(pairs.back().y, pairs.back().y);
+    for (double& d : direction) d *= scale;
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      const double beta = pairs[i].rho * dot(pairs[i].y, direction);
+      for (size_t j = 0; j < x.size(); ++j) direction[j] += (alphas[i] - beta) * pairs[i].s[j];
+    }
+    const double slope = -dot(gradient, direction);
+    if (!(slope < 0)) return;
+    double step = 1;
+    double next_value = value;
+    for (int attempt = 0; attempt < 30; ++attempt, step /= 2) {
+      for (size_t j = 0; j < x.size(); ++j) next[j] = x[j] - step * direction[j];
+      next_value = f(next, next_gradient);
+      if (next_value <= value + 1e-4 * step * slope) break;
+    }
+    if (!(next_value < value)) return;
+    Pair pair{Vector(x.size()), Vector(x.size()), 0};
+    for (size_t j = 0; j < x.size(); ++j) {
+      pair.s[j] = next[j] - x[j];
+      pair.y[j] = next_gradient[j] - gradient[j];
+    }
+    const double curvature = dot(pair.s, pair.y);
+    if (curvature > 1e-12) {
+      pair.rho = 1 / curvature;
+      pairs.push_back(std::move(pair));
+      if (pairs.size() > kMemory) pairs.pop_front();
+    }
+    x.swap(next);
+    gradient.swap(next_gradient);
+    value = next_value;
+  }
+}
+
+/// scores (outputs) of one row: W x + b. Weights lie (width + 1, outputs) while fitting, so that
+/// one feature touches neighbours.
+void score_row(const SparseRows& rows, size_t row, const Vector& w, size_t outputs, double* out) {
+  const double* bias = w.data() + rows.width * outputs;
+  std::copy(bias, bias + outputs, out);
+  for (uint64_t i = rows.begins[row]; i < rows.begins[row + 1]; ++i) {
+    const double* at = w.data() + rows.columns[i] * outputs;
+    const auto value = static_cast<double>(rows.values[i]);
+    for (size_t k = 0; k < outputs; ++k) out[k] += value * at[k];
+  }
+}
+
+void add_gradient(const SparseRows& rows, size_t row, const double* error, size_t outputs,
+                  Vector& gradient) {
+  for (uint64_t i = rows.begins[row]; i < rows.begins[row + 1]; ++i) {
+    double* at = gradient.data() + rows.columns[i] * outputs;
+    const auto value = static_cast<double>(rows.values[i]);
+    for (size_t k = 0; k < outputs; ++k) at[k] += value * error[k];
+  }
+  double* bias = gradient.data() + rows.width * outputs;
+  for (size_t k = 0; k < outputs; ++k) bias[k] += error[k];
+}
+
+/// ½ |W|² of all but the intercepts, added to value and gradient.
+double regularise(const Vector& w, size_t count, Vector& gradient) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) {
+    sum += w[i] * w[i];
+    gradient[i] += w[i];
+  }
+  return sum / 2;
+}
+
+double softmax(double* scores, size_t outputs) {
+  const double highest = *std::max_element(scores, scores + outputs);
+  double sum = 0;
+  for (size_t k = 0; k < outputs; ++k) {
+    scores[k] = std::exp(scores[k] - highest);
+    sum += scores[k];
+  }
+  for (size_t k = 0; k < outputs; ++k) scores[k] /= sum;
+  return highest + std::log(sum);
+}
+
+}  // namespace
+
+LinearBaseline LinearBaseline::classifier(const SparseRows& rows, std::span<const int32_t> labels,
+                                          size_t classes, int iterations) {
+  LinearBaseline model;
+  model.width_ = rows.width;
+  model.outputs_ = classes;
+  model.classes_ = true;
+  model.weights_.assign((rows.width + 1) * classes, 0.0);
+  Vector error(classes);
+  minimise(
+      [&](const Vector& w, Vector& gradient) {
+        std::fill(gradient.begin(), gradient.end(), 0.0);
+        double value = regularise(w, rows.width * classes, gradient);
+        for (size_t row = 0; row < rows.rows(); ++row) {
+          score_row(rows, row, w, classes, error.data());
+          const auto label = static_cast<size_t>(labels[row]);
+          const double own = error[label];
+          value += softmax(error.data(), classes) - own;
+          error[label] -= 1;
+          add_gradient(rows, row, error.data(), classes, gradient);
+        }
+        return value;
+      },
+      model.weights_, iterations);
+  return model;
+}
+
+LinearBaseline LinearBaseline::regression(const SparseRows& rows, std::span<const float> targets,
+                                          int iterations) {
+  LinearBaseline model;
+  model.width_ = rows.width;
+  model.weights_.assign(rows.width + 1, 0.0);
+  minimise(
+      [&](const Vector& w, Vector& gradient) {
+        std::fill(gradient.begin(), gradient.end(), 0.0);
+        double value = regularise(w, rows.width, gradient);
+        for (size_t row = 0; row < rows.rows(); ++row) {
+          double error = 0;
+          score_row(rows, row, w, 1, &error);
+          error -= static_cast<double>(targets[row]);
+          value += error * error / 2;
+          add_gradient(rows, row, &error, 1, gradient);
+        }
+        return value;
+      },
+      model.weights_, iterations);
+  return model;
+}
+
+std::vector<float> LinearBaseline::predict(const SparseRows& rows) const {
+  std::vector<float> out;
+  out.reserve(rows.rows() * outputs_);
+  Vector scores(outputs_);
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    score_row(rows, row, weights_, outputs_, scores.data());
+    if (classes_) softmax(scores.data(), outputs_);
+    for (const double score : scores) out.push_back(static_cast<float>(score));
+  }
+  return out;
+}
+
+}  // namespace quern::metrics
