@@ -88,6 +88,7 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
                                                                   {"--time", "train.time"},
                                                                   {"--steps", "train.steps"},
                                                                   {"--epochs", "train.epochs"},
+                                                                  {"--metric", "data.metric"},
                                                                   {"--memory", "memory"},
                                                                   {"--bit-exact", "bit_exact"}}) {
     add_option_flag(app, invocation, flag, key);

@@ -78,7 +78,8 @@ bool is_time_name(std::string_view name) {
 
 /// What one pass over a column counts.
 struct Counts {
-  size_t present = 0, numbers = 0, integers = 0, leading_zeros = 0, images = 0, blanks = 0;
+  size_t present = 0, absent = 0 /* of a number: "none", "-" */, numbers = 0, integers = 0,
+         leading_zeros = 0, images = 0, blanks = 0;
   size_t day_first = 0, month_first = 0, compact = 0;
   double words = 0;
   bool rising = true;  // integers, each one more than the last
@@ -158,6 +159,7 @@ class ColumnInspector {
       c_.compact += parse_date(cell, {.compact = true}).has_value() ? 1 : 0;
       return;
     }
+    c_.absent += is_missing_number(cell) ? 1 : 0;
     c_.words += words_of(cell);
     c_.images += is_image_path(cell) ? 1 : 0;
     c_.blanks += cell.find(' ') != std::string_view::npos ? 1 : 0;
@@ -178,19 +180,19 @@ class ColumnInspector {
   }
 
   void decide() {
-    const double present = static_cast<double>(c_.present);
+    const double present = static_cast<double>(std::max<size_t>(1, c_.present - c_.absent));
     if (facts_.distinct <= 1) {
       set(ColumnType::kConstant,
           c_.present == 0 ? "no value at all"
                           : fmt::format("one value only, '{}'", facts_.examples.front()));
-    } else if (static_cast<double>(date_count()) >= kMostlyReadable * present &&
+    } else if (date_count() > 0 && static_cast<double>(date_count()) >= kMostlyReadable * present &&
                (c_.compact == 0 || is_time_name(facts_.name))) {
       choose_style();
       const bool both = c_.day_first == c_.month_first || c_.compact > 0;
       set(ColumnType::kDate, both ? "its values are dates"
                                   : fmt::format("its values are dates, {} first",
                                                 facts_.date_style.day_first ? "day" : "month"));
-    } else if (static_cast<double>(c_.numbers) >= kMostlyReadable * present) {
+    } else if (c_.numbers > 0 && static_cast<double>(c_.numbers) >= kMostlyReadable * present) {
       decide_number();
     } else if (c_.images == c_.present) {
       set(ColumnType::kImage, "its values are names of pictures");
@@ -240,10 +242,12 @@ class ColumnInspector {
     const bool number = facts_.type == ColumnType::kNumber;
     if (!number && facts_.type != ColumnType::kDate) return;
     const size_t readable = number ? c_.numbers : date_count();
+    c_.present -= c_.absent;
+    facts_.missing += c_.absent;
     if (readable == c_.present) return;
     for (size_t row = 0; row < table_.rows(); ++row) {
       const std::string_view cell = table_.cell(row, column_);
-      if (is_missing(cell)) continue;
+      if (is_missing_number(cell)) continue;
       if (number ? parse_written_number(cell).has_value()
                  : parse_date(cell, facts_.date_style).has_value())
         continue;

@@ -41,6 +41,16 @@ TEST(ColumnTypes, AreInferred) {
   EXPECT_EQ(age.minimum, 4.5);
 }
 
+TEST(ColumnTypes, NoneIsAnAnswerAmongWordsAndMissingAmongNumbers) {
+  const ColumnFacts words = infer(column("telephone", {"none", "yes", "none"}));
+  EXPECT_EQ(words.type, ColumnType::kCategory);
+  EXPECT_EQ(words.missing, 0U);
+  const ColumnFacts numbers = infer(column("income", {"none", "1.5", "2", "-", "7"}));
+  EXPECT_EQ(numbers.type, ColumnType::kNumber);
+  EXPECT_EQ(numbers.missing, 2U);
+  EXPECT_EQ(numbers.unreadable, 0U);
+}
+
 TEST(ColumnTypes, IdentifiersAreFound) {
   std::vector<std::string> rising, codes;
   for (int i = 0; i < 50; ++i) {

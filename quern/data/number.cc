@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,16 @@ std::optional<int64_t> civil(int64_t year, int64_t month, int64_t day, std::stri
   return days_from_civil(year, month, day) * 86400 + *seconds;
 }
 
+/// In any case of ASCII.
+bool is_one_of(std::string_view text, std::span<const std::string_view> spellings) {
+  if (text.size() > 7) return false;
+  std::string small(text);
+  for (char& c : small) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return std::find(spellings.begin(), spellings.end(), small) != spellings.end();
+}
+
 }  // namespace
 
 std::optional<double> parse_number(std::string_view text) {
@@ -144,15 +155,15 @@ std::optional<double> parse_written_number(std::string_view text) {
 }
 
 bool is_missing(std::string_view text) {
-  constexpr std::array<std::string_view, 20> kSpellings = {
-      "",  "?",  "na", "n/a",     "#n/a", "<na>", "nan",  "null", "nil", "none",
-      "-", "--", ".",  "missing", "无",   "空",   "缺失", "未知", "\\n", "nat"};
-  if (text.size() > 7) return false;
-  std::string small(text);
-  for (char& c : small) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return std::find(kSpellings.begin(), kSpellings.end(), small) != kSpellings.end();
+  constexpr std::array<std::string_view, 10> kSpellings = {"",     "?",   "na",   "n/a", "#n/a",
+                                                           "<na>", "nan", "null", "nat", "\\n"};
+  return is_one_of(text, kSpellings);
+}
+
+bool is_missing_number(std::string_view text) {
+  constexpr std::array<std::string_view, 11> kSpellings = {
+      "nil", "none", "-", "--", ".", "missing", "unknown", "无", "空", "缺失", "未知"};
+  return is_missing(text) || is_one_of(text, kSpellings);
 }
 
 std::optional<int64_t> parse_date(std::string_view text, const DateStyle& style) {

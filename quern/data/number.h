@@ -13,9 +13,12 @@ std::optional<double> parse_number(std::string_view text);
 /// percent sign allowed (the sign alone is dropped: "12 %" is 12).
 std::optional<double> parse_written_number(std::string_view text);
 
-/// Whether the cell stands for "not known": "", ?, NA, N/A, #N/A, NaN, null, nil, none, -, --, .,
-/// missing, unknown value markers of Chinese tables (无, 空, 缺失, 未知), in any case.
+/// Whether the cell stands for "not known" whatever its column: "", ?, NA, N/A, #N/A, NaN, NaT,
+/// null, \N, in any case.
 bool is_missing(std::string_view text);
+/// The same where a number or a date is expected: also none, nil, -, --, ., missing, unknown, 无,
+/// 空, 缺失, 未知. In a column of words these may be an answer ("none" of three).
+bool is_missing_number(std::string_view text);
 
 /// A date, perhaps with a time, as seconds since 1970-01-01 00:00 (proleptic Gregorian, no zone; an
 /// offset such as +08:00 is taken off). Year first (2024-03-01, 2024/3/1, 20240301 with

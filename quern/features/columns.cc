@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 7> kSources = {"value",   "year", "month"
 constexpr double kSecondsADay = 86400;
 
 std::optional<double> read(const NumberFeature& feature, std::string_view cell) {
-  if (data::is_missing(cell)) return std::nullopt;
+  if (data::is_missing_number(cell)) return std::nullopt;
   if (feature.source == NumberSource::kValue) return data::parse_written_number(cell);
   const auto seconds = data::parse_date(cell, feature.date_style);
   if (!seconds) return std::nullopt;

@@ -73,6 +73,7 @@ void decide_by_size(Options& options) {
   set("regularise.weight_decay", 0.1);
   set("train.optimizer", "muon");
   set("train.beta2", 0.95);
+  set("regularise.ema", 0.0);
   set("model.ngram_orders", int64_t{0});
   set("model.ngram_buckets", int64_t{0});
 }
@@ -178,6 +179,7 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("regularise.attention_dropout", 0.1);
   by_data("regularise.head_dropout", small ? 0.3 : 0.1);
   by_data("regularise.column_dropout", 0.0);
+  by_data("regularise.ema", small ? 0.99 : 0.998);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
   by_data("model.context",
           std::clamp<int64_t>(static_cast<int64_t>(facts.characters) / 2, 16, 256));

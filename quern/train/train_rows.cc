@@ -8,13 +8,17 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
+#include "quern/base/strings.h"
+#include "quern/data/number.h"
 #include "quern/features/tokenizer_training.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/run/defaults.h"
+#include "quern/task/row_scores.h"
 #include "quern/task/table_task.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
+#include "quern/train/row_report.h"
 
 namespace quern::train {
 namespace {
@@ -31,6 +35,8 @@ class RowTraining {
     if (opened.finished) return finished_summary(folder_);
     options_ = std::move(opened.options);
     going_on_ = opened.going_on;
+    if (!options_.text("data.costs").empty())
+      threshold_by_costs(std::string(options_.text("data.costs")));  // refuses before training
     pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     task_ = task::make_table_task(request_.data, options_, reporter_);
     features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
@@ -39,6 +45,7 @@ class RowTraining {
     if (!going_on_) decide(train);
     make_tokenizer(train.texts);
     configure();
+    score_baselines(train, validation);
     prepare(std::move(train), std::move(validation));
     train_model();
     if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
@@ -104,6 +111,34 @@ class RowTraining {
     config_.answer = classify ? model::Answer::kClass : model::Answer::kValue;
     config_.outputs = classify ? static_cast<int64_t>(task_.pipeline.classes.size()) : 1;
     config_.validate();
+  }
+
+  /// Before training, so that the time it takes is known when the steps are planned.
+  void score_baselines(const features::EncodedRows& train,
+                       const features::EncodedRows& validation) {
+    reporter_.progress("scoring the baselines");
+    const task::RowTargets targets = task_.targets(task_.split.train);
+    task::RowAnswers rows{{}, task_.targets(task_.split.validation)};
+    const task::MainMetric main = task::main_metric(task_.pipeline);
+    for (task::Baseline& baseline :
+         task::row_baselines(task_.pipeline, train, targets, validation)) {
+      rows.answers = std::move(baseline.answers);
+      ScoredBaseline scored{baseline.name, task::score_rows(task_.pipeline, rows, seed())};
+      const double value = value_of(scored.scores, main.name);
+      const bool better = baselines_.empty() ||
+                          (main.higher ? value > value_of(baselines_[best_].scores, main.name)
+                                       : value < value_of(baselines_[best_].scores, main.name));
+      if (better) best_ = baselines_.size();
+      baselines_.push_back(std::move(scored));
+    }
+  }
+
+  uint64_t seed() const { return static_cast<uint64_t>(options_.integer("seed")); }
+
+  static double value_of(const std::vector<metrics::Score>& scores, std::string_view name) {
+    for (const metrics::Score& score : scores)
+      if (score.name == name) return score.interval.value;
+    return std::nan("");
   }
 
   void prepare(features::EncodedRows train, features::EncodedRows validation) {
@@ -172,26 +207,90 @@ class RowTraining {
 
   void finish() {
     infer::RowPredictor predictor(config_, engine_->parameters(), *pool_);
-    answers_ = predictor.predict(validation_.inputs);
+    task::RowAnswers rows{predictor.predict(validation_.inputs), validation_.targets};
+    calibrate(rows);
+    scores_ = task::score_rows(task_.pipeline, rows, seed());
     write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
     summary_.metrics_json = metrics();
     summary_.conclusion = conclusion();
+    RowReport report;
+    report.name = folder_.filename().string();
+    report.options = &options_;
+    report.pipeline = &task_.pipeline;
+    report.facts = task_.facts;
+    report.result = &summary_.result;
+    report.parameters = summary_.parameters;
+    report.scores = scores_;
+    report.baselines = baselines_;
+    report.rows = &rows;
+    report.losses = read_log(folder_ / run::kLogFile);
+    report.headline = headline();
+    write_file(folder_ / run::kReportFile, row_report_html(report));
+    write_file(folder_ / run::kCardFile, row_model_card(report));
     // Last: with this file the run counts as finished.
     write_file(folder_ / run::kMetricsFile, summary_.metrics_json);
   }
 
+  /// What is chosen on the validation part, after training: temperature, threshold, interval.
+  void calibrate(task::RowAnswers& rows) {
+    run::RowPipeline& p = task_.pipeline;
+    if (p.task == "regress") {
+      constexpr double kCoverage = 0.9;
+      const double half = metrics::conformal_half_width(task::own_units(p, rows).view(), kCoverage);
+      p.interval = std::isfinite(half) ? half : 0;
+      return;
+    }
+    p.temperature = metrics::fit_temperature(task::classified(p, rows));
+    infer::apply_temperature(rows.answers, config_.outputs, p.temperature);
+    if (p.positive < 0) return;
+    const std::string metric(options_.text("data.metric"));
+    const std::string costs(options_.text("data.costs"));
+    p.threshold_metric = metric;
+    if (!costs.empty()) {
+      p.threshold_metric = "costs " + costs;
+      p.threshold = threshold_by_costs(costs);
+    } else if (metric == "accuracy") {
+      p.threshold = metrics::fit_threshold(task::classified(p, rows), metrics::accuracy);
+    } else if (metric == "balanced_accuracy") {
+      p.threshold = metrics::fit_threshold(task::classified(p, rows), metrics::balanced_accuracy);
+    } else if (metric == "f1") {
+      p.threshold = metrics::fit_threshold(task::classified(p, rows), metrics::f1);
+    }
+  }
+
+  static double threshold_by_costs(const std::string& costs) {
+    const std::vector<std::string> parts = split(costs, ':');
+    const auto first = data::parse_number(parts.front());
+    const auto second = data::parse_number(parts.back());
+    if (parts.size() != 2 || !first || !second || *first <= 0 || *second <= 0) {
+      throw UsageError("bad_value", fmt::format("data.costs = {} is not two costs", costs),
+                       "what a false alarm costs, then a miss, as 1:5");
+    }
+    return metrics::cost_threshold(*first, *second);
+  }
+
+  /// Who won, plainly.
+  std::string headline() const {
+    const task::MainMetric main = task::main_metric(task_.pipeline);
+    const double ours = value_of(scores_, main.name);
+    const double theirs = value_of(baselines_[best_].scores, main.name);
+    const bool wins = main.higher ? ours > theirs : ours < theirs;
+    return fmt::format("{} {:.4f}; {} on the same split has {:.4f}: {}", main.name, ours,
+                       baselines_[best_].name, theirs,
+                       wins ? "the transformer wins" : "the transformer does not win");
+  }
+
   std::string metrics() const {
     const TrainResult& result = summary_.result;
-    nlohmann::ordered_json json{
-        {"run", folder_.string()},
-        {"task", task_.pipeline.task},
-        {"device", "cpu"},
-        {"parameters", summary_.parameters},
-        {"steps", result.steps},
-        {"seconds", result.seconds},
-        {"best_step", result.best_step},
-        {"stopped_because", name(result.stopped_because)},
-        {"rows_per_second", result.tokens_per_second}};
+    nlohmann::ordered_json json{{"run", folder_.string()},
+                                {"task", task_.pipeline.task},
+                                {"device", "cpu"},
+                                {"parameters", summary_.parameters},
+                                {"steps", result.steps},
+                                {"seconds", result.seconds},
+                                {"best_step", result.best_step},
+                                {"stopped_because", name(result.stopped_because)},
+                                {"rows_per_second", result.tokens_per_second}};
     json["train"] = {{"loss", result.train.loss}};
     json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
     json["verdict"] = result.verdict.text;
@@ -206,11 +305,13 @@ class RowTraining {
     const TrainResult& result = summary_.result;
     const std::string run = folder_.string();
     return fmt::format(
-        "{}\nvalidation loss {:.4f}, training loss {:.4f}; {} steps in {}, stopped because of {}\n"
+        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f}; {} steps in {}, stopped because of "
+        "{}\n"
         "run folder: {}\n  predict:     quern predict {} FILE\n  curves:      tensorboard --logdir "
-        "{}\n",
-        result.verdict.text, result.validation.loss, result.train.loss, with_commas(result.steps),
-        format_duration(result.seconds), name(result.stopped_because), run, run, run);
+        "{}\n  report:      {}\n",
+        headline(), result.verdict.text, result.validation.loss, result.train.loss,
+        with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
+        run, run, run, (folder_ / run::kReportFile).string());
   }
 
   const TrainRequest& request_;
@@ -223,7 +324,9 @@ class RowTraining {
   std::shared_ptr<const features::Tokenizer> tokenizer_;
   model::EncoderConfig config_;
   task::RowsProblem::Side validation_;
-  std::vector<float> answers_;
+  std::vector<ScoredBaseline> baselines_;
+  size_t best_ = 0;  // of the baselines
+  std::vector<metrics::Score> scores_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<task::RowsProblem> problem_;
   std::unique_ptr<Engine> engine_;
