@@ -170,4 +170,30 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
+std::vector<std::string> split_outside_quotes(std::string_view text, char separator) {
+  std::vector<std::string> parts(1);
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == separator && !quoted) {
+      parts.emplace_back();
+      continue;
+    }
+    if (text[i] == '"') quoted = !quoted;
+    parts.back() += text[i];
+    if (quoted && text[i] == '\\' && i + 1 < text.size()) parts.back() += text[++i];
+  }
+  return parts;
+}
+
+std::string unquote(std::string_view text) {
+  text = trim(text);
+  if (text.size() < 2 || text.front() != '"' || text.back() != '"') return std::string(text);
+  std::string out;
+  for (size_t i = 1; i + 1 < text.size(); ++i) {
+    if (text[i] == '\\' && i + 2 < text.size()) ++i;
+    out += text[i];
+  }
+  return out;
+}
+
 }  // namespace quern

@@ -21,6 +21,11 @@ double parse_duration(std::string_view text);
 /// ignored). Throws UsageError naming the text.
 uint64_t parse_bytes(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
+/// Split, but not within double quotes; a backslash there takes the next byte as it is. The parts
+/// keep their quotes.
+std::vector<std::string> split_outside_quotes(std::string_view text, char separator);
+/// Without the quotes around it, escapes resolved; other text as it is, trimmed.
+std::string unquote(std::string_view text);
 std::string_view trim(std::string_view text);
 
 }  // namespace quern

@@ -281,21 +281,14 @@ TypeOverrides parse_type_overrides(std::string_view text) {
   text = trim(text);
   if (text.starts_with('{') && text.ends_with('}')) text = text.substr(1, text.size() - 2);
   if (trim(text).empty()) return overrides;
-  for (const std::string& part : split(text, ',')) {
-    const size_t equals = part.rfind('=');
-    if (equals == std::string::npos) {
-      throw UsageError("bad_value", fmt::format("data.types: '{}' names no type", trim(part)),
-                       "write data.types=\"age = number, city = category\"");
+  for (const std::string& part : split_outside_quotes(text, ',')) {
+    const std::vector<std::string> sides = split_outside_quotes(part, '=');
+    if (sides.size() != 2) {
+      throw UsageError(
+          "bad_value", fmt::format("data.types: '{}' names no type", trim(part)),
+          "write data.types.NAME=TYPE, or data.types=\"age = number, city = category\"");
     }
-    const auto unquoted = [](std::string_view word) {
-      word = trim(word);
-      if (word.size() >= 2 && word.front() == '"' && word.back() == '"')
-        word = word.substr(1, word.size() - 2);
-      return word;
-    };
-    const std::string_view whole = part;
-    overrides.emplace(unquoted(whole.substr(0, equals)),
-                      parse_column_type(unquoted(whole.substr(equals + 1))));
+    overrides.emplace(unquote(sides[0]), parse_column_type(unquote(sides[1])));
   }
   return overrides;
 }

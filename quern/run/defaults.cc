@@ -170,19 +170,19 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_size("model.layers", size == "tiny" ? int64_t{2} : int64_t{3});
   by_size("model.head_layers", int64_t{2});
   by_size("model.head_width", (facts.text ? 64 : 128) * step);
-  by_size("train.learning_rate", size == "tiny" ? 2e-3 : 1e-3);
+  by_size("train.learning_rate", size == "tiny" && !facts.text ? 2e-3 : 1e-3);
   by_size("train.optimizer", std::string_view("adamw"));
   by_size("train.beta2", 0.999);
   by_size("regularise.weight_decay", 0.02);
-  by_data("train.batch", small ? int64_t{64} : int64_t{256});
+  by_data("train.batch", small || facts.text ? int64_t{64} : int64_t{256});
   by_data("regularise.dropout", 0.1);
   by_data("regularise.attention_dropout", 0.1);
   by_data("regularise.head_dropout", small ? 0.3 : 0.1);
   by_data("regularise.column_dropout", 0.0);
-  by_data("regularise.ema", small ? 0.99 : 0.998);
+  by_data("regularise.ema", small ? 0.99 : 0.995);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
   by_data("model.context",
-          std::clamp<int64_t>(static_cast<int64_t>(facts.characters) / 2, 16, 256));
+          std::clamp<int64_t>(static_cast<int64_t>(facts.bytes) / 3, 16, 256));
   by_data("model.ngram_buckets", facts.text ? int64_t{1} << 16 : int64_t{0});
   by_data("model.ngram_orders", int64_t{0});
   by_data("tokenizer.vocabulary", int64_t{2048});
@@ -197,7 +197,6 @@ void decide_rows(Options& options, const RowFacts& facts) {
   }
   decide_row_size(options, facts);
   decide_by_preset(options);
-  options.set("train.schedule", "constant", Layer::kData, "stops when validation rises");
   decide_dependent(options);
 }
 

@@ -24,7 +24,7 @@ struct RowFacts {
   uint64_t rows = 0;    // to train on
   int64_t columns = 0;  // features: numbers and categories
   bool text = false;
-  uint64_t characters = 0;  // of the longest text but one in twenty
+  uint64_t bytes = 0;  // of the longest text but one in twenty
   bool classify = true;
 };
 

@@ -54,6 +54,51 @@ Number parse_number(const OptionInfo& info, std::string_view text, std::string_v
   return value;
 }
 
+std::string quote(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+          out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+        } else {
+          out += c;
+        }
+    }
+  }
+  return out + "\"";
+}
+
+/// "age = number, city = category", every name and type quoted.
+std::string table_text(const OptionInfo& info, std::string_view value, std::string_view who) {
+  value = trim(value);
+  if (value.starts_with('{') && value.ends_with('}')) value = value.substr(1, value.size() - 2);
+  std::string out;
+  if (trim(value).empty()) return out;
+  for (const std::string& part : split_outside_quotes(value, ',')) {
+    const std::vector<std::string> sides = split_outside_quotes(part, '=');
+    if (sides.size() != 2) refuse(info, value, who, "write NAME = TYPE, NAME = TYPE");
+    out += fmt::format("{}{} = {}", out.empty() ? "" : ", ", quote(unquote(sides[0])),
+                       quote(unquote(sides[1])));
+  }
+  return out;
+}
+
 /// Checks a value and returns it in its canonical spelling.
 std::string check(const OptionInfo& info, std::string_view value, std::string_view who) {
   if (value == "auto" && info.fallback == "auto") return "auto";
@@ -81,8 +126,9 @@ std::string check(const OptionInfo& info, std::string_view value, std::string_vi
     case OptionType::kBytes:
       if (!value.empty() && parse_bytes(value) == 0) refuse(info, value, who, "must be above 0");
       return std::string(value);
-    case OptionType::kText:
     case OptionType::kTable:
+      return table_text(info, value, who);
+    case OptionType::kText:
       return std::string(value);
   }
   return {};
@@ -112,36 +158,6 @@ size_t index_of(const OptionInfo& info) {
   throw UsageError(
       "unknown_key", fmt::format("unknown configuration key '{}' ({})", key.substr(0, 80), where),
       near ? fmt::format("did you mean '{}'?", *near) : "`quern options` lists all keys");
-}
-
-std::string quote(std::string_view text) {
-  std::string out = "\"";
-  for (char c : text) {
-    switch (c) {
-      case '"':
-        out += "\\\"";
-        break;
-      case '\\':
-        out += "\\\\";
-        break;
-      case '\n':
-        out += "\\n";
-        break;
-      case '\t':
-        out += "\\t";
-        break;
-      case '\r':
-        out += "\\r";
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-          out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out + "\"";
 }
 
 void visit(const toml::table& table, const std::string& prefix, std::string_view where,

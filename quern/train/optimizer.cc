@@ -116,7 +116,9 @@ void write_hyper(TensorView hyper, const OptimizerOptions& options, int64_t step
   values[graph::kCorrection2] =
       static_cast<float>(1 - std::pow(static_cast<double>(options.beta2), steps));
   values[graph::kClip] = options.clip;
-  values[graph::kEmaDecay] = options.ema;
+  // Early on the average reaches no further back than training does.
+  const auto done = static_cast<float>(step);
+  values[graph::kEmaDecay] = std::min(options.ema, (1 + done) / (10 + done));
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct OptimizerOptions {
   float weight_decay = 0.1F;  // matrices and embedding tables; never biases and norms
   float muon_momentum = 0.95F;
   float clip = 1;  // largest norm of the whole gradient; 0: none
-  float ema = 0;   // decay of the averaged weights; 0: none
+  float ema = 0;   // decay of the averaged weights, from step t (1 + t) / (10 + t) at most; 0: none
 };
 
 /// One optimizer step, as a graph of its own: the norm of the whole gradient, AdamW (Loshchilov &

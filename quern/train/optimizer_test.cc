@@ -90,7 +90,9 @@ TEST(Optimizer, TenStepsAgreeWithFloat64) {
       reference.step(store.gradient(i).f32_span(), std::min(1.0, 1 / norm), rate, step + 1,
                      options);
       auto& shadow = average[static_cast<size_t>(i)];
-      for (size_t j = 0; j < shadow.size(); ++j) shadow[j] += 0.1 * (reference.p[j] - shadow[j]);
+      const double taken =
+          std::max(0.1, 1 - (1.0 + static_cast<double>(step)) / (10.0 + static_cast<double>(step)));
+      for (size_t j = 0; j < shadow.size(); ++j) shadow[j] += taken * (reference.p[j] - shadow[j]);
     }
   }
   const auto expect_near = [&](bool averaged) {

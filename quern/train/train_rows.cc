@@ -63,7 +63,7 @@ class RowTraining {
       std::vector<size_t> lengths;
       for (const std::string& text : train.texts) lengths.push_back(text.size());
       std::sort(lengths.begin(), lengths.end());
-      facts.characters = lengths[lengths.size() * 19 / 20];
+      facts.bytes = lengths[lengths.size() * 19 / 20];
     }
     run::decide_rows(options_, facts);
     for (const auto& [key, flag] : std::initializer_list<std::pair<const char*, const char*>>{
@@ -293,6 +293,16 @@ class RowTraining {
                                 {"rows_per_second", result.tokens_per_second}};
     json["train"] = {{"loss", result.train.loss}};
     json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
+    for (const metrics::Score& score : scores_)
+      json["validation"][score.name] = score.interval.value;
+    json["baseline"] = {{"name", baselines_[best_].name}};
+    for (const metrics::Score& score : baselines_[best_].scores)
+      json["baseline"][score.name] = score.interval.value;
+    for (const ScoredBaseline& baseline : baselines_) {
+      nlohmann::ordered_json each{{"name", baseline.name}};
+      for (const metrics::Score& score : baseline.scores) each[score.name] = score.interval.value;
+      json["baselines"].push_back(std::move(each));
+    }
     json["verdict"] = result.verdict.text;
     json["gap"] = result.verdict.gap;
     json["share_of_peak"] = result.flops_per_second / peak_flops_;
