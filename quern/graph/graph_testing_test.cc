@@ -66,7 +66,8 @@ Decoder make_decoder(ParameterStore& store, int64_t layers, int64_t batch, int64
   }
   g.set_layer(-1);
   x = norm(g, x, {}, p("norm", {kWidth}), {}, {true, 1e-5F}).y;
-  const auto [loss, nll] = cross_entropy(g, linear(g, x, decoder.table), targets, weight, {}, 0.05F);
+  const auto [loss, nll] =
+      cross_entropy(g, linear(g, x, decoder.table), targets, weight, {}, 0.05F);
   g.name_output("loss", loss);
   g.name_output("nll", nll);
   return decoder;

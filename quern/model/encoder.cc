@@ -107,9 +107,7 @@ class EncoderTracer {
   }
 
   /// Each member carries its share of a row's loss.
-  Value shared(Value nll) {
-    return graph::scale(g_, nll, 1.0F / static_cast<float>(c_.members));
-  }
+  Value shared(Value nll) { return graph::scale(g_, nll, 1.0F / static_cast<float>(c_.members)); }
 
   void answer(Value logits) {
     if (!options_.training) {

@@ -181,8 +181,7 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("regularise.column_dropout", 0.0);
   by_data("regularise.ema", small ? 0.99 : 0.995);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
-  by_data("model.context",
-          std::clamp<int64_t>(static_cast<int64_t>(facts.bytes) / 3, 16, 256));
+  by_data("model.context", std::clamp<int64_t>(static_cast<int64_t>(facts.bytes) / 3, 16, 256));
   by_data("model.ngram_buckets", facts.text ? int64_t{1} << 16 : int64_t{0});
   by_data("model.ngram_orders", int64_t{0});
   by_data("tokenizer.vocabulary", int64_t{2048});
