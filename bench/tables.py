@@ -1,6 +1,7 @@
 """Tables: Quern with its defaults against scikit-learn, XGBoost and LightGBM on the same splits, in one run.
 
     python bench/tables.py DATA [--quern build/release/quern] [--only NAME] [--time 4m] [--threads 2] [--seeds 1]
+                           [--set KEY=VALUE]...
 
 DATA is the folder of tables (adult_train.csv.gz, german_credit.csv, …). Needs numpy, pandas, scikit-learn, xgboost and
 lightgbm. Adult is scored on its official test, California on a random fifth, the others by 5-fold (German credit 10-fold)
@@ -98,8 +99,9 @@ def main():
     parser.add_argument("--time", default="4m")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("more", nargs="*", help="further options of quern train, after --")
+    parser.add_argument("--set", action="append", default=[], help="a key of quern train, as section.key=value")
     options = parser.parse_args()
+    options.more = [word for key in options.set for word in ("--set", key)]
     for name, (file, target, positive, how, dropped) in SETS.items():
         if options.only not in (None, name):
             continue
