@@ -6,6 +6,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"train", "learn from your own data and leave a run folder", declare_train},
     {"generate", "continue a text, or show what may come next", declare_generate},
+    {"recommend", "rank what a user may take next", declare_recommend},
     {"evaluate", "score a trained model on labelled rows", declare_evaluate},
     {"predict", "answer new rows with a trained model", declare_predict},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},

@@ -191,6 +191,14 @@ void apply_preset(ModelConfig& config, std::string_view preset) {
     config.activation = FeedForward::kSwiglu;
     config.bias = false;
     config.scale_embedding = false;
+  } else if (preset == "sasrec") {
+    // Kang & McAuley 2018, with the pre-norm block and GELU of later use.
+    config.position = Position::kLearned;
+    config.norm = NormKind::kLayer;
+    config.norm_place = NormPlace::kPre;
+    config.activation = FeedForward::kGelu;
+    config.bias = true;
+    config.scale_embedding = false;
   } else if (preset == "ft-transformer" || preset == "bert") {
     // Encoders: columns have no order, and text takes learned positions at its input.
     const bool text = preset == "bert";
@@ -202,11 +210,12 @@ void apply_preset(ModelConfig& config, std::string_view preset) {
     config.causal = false;
     config.scale_embedding = false;
   } else {
-    const std::vector<std::string> known = {"article", "gpt2", "llama", "ft-transformer", "bert"};
+    const std::vector<std::string> known = {"article",        "gpt2", "llama",
+                                            "ft-transformer", "bert", "sasrec"};
     const auto near = nearest(preset, known);
     throw UsageError("bad_value", fmt::format("model.preset = \"{}\" is not known", preset),
                      near ? fmt::format("did you mean \"{}\"?", *near)
-                          : "choose article, gpt2, llama, ft-transformer or bert");
+                          : "choose article, gpt2, llama, ft-transformer, bert or sasrec");
   }
   config.preset = preset;
   config.tie_embeddings = true;

@@ -199,6 +199,43 @@ void decide_rows(Options& options, const RowFacts& facts) {
   decide_dependent(options);
 }
 
+void decide_recommend(Options& options, const LogFacts& facts) {
+  const auto by_data = [&](std::string_view key, auto value, const std::string& reason) {
+    options.set(key, value, Layer::kData, reason);
+  };
+  if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
+      options.text("train.time").empty()) {
+    by_data("train.time", std::string_view("5m"), "no --time, --steps or --epochs given");
+  }
+  if (options.is_auto("model.preset"))
+    by_data("model.preset", std::string_view("sasrec"), "a log of items");
+  if (options.is_auto("model.size"))
+    by_data("model.size", std::string_view("tiny"), fmt::format("{} items", facts.items));
+  const std::string size(options.text("model.size"));
+  const auto by_size = [&](std::string_view key, auto value) {
+    options.set(key, value, Layer::kSize, size);
+  };
+  const int64_t step = size == "tiny" ? 1 : size == "small" ? 2 : size == "base" ? 4 : 8;
+  by_size("model.layers", int64_t{2});
+  by_size("model.heads", 2 * step);
+  by_size("model.width", 64 * step);
+  by_size("train.batch", int64_t{64});
+  by_size("train.learning_rate", 1e-3);
+  by_size("train.optimizer", std::string_view("adamw"));
+  by_size("train.beta2", 0.98);
+  by_size("regularise.weight_decay", 0.01);
+  by_size("regularise.dropout", 0.2);
+  by_size("regularise.attention_dropout", 0.2);
+  by_size("regularise.ema", 0.0);
+  by_size("model.ngram_orders", int64_t{0});
+  by_size("model.ngram_buckets", int64_t{0});
+  // Kang & McAuley 2018: 50, and 200 for dense logs.
+  by_data("model.context", facts.typical_length >= 100 ? int64_t{200} : int64_t{50},
+          fmt::format("half of the users have {} interactions or more", facts.typical_length));
+  decide_by_preset(options);
+  decide_dependent(options);
+}
+
 model::EncoderConfig encoder_config(const Options& options) {
   model::EncoderConfig config;
   config.trunk = trunk_config(options);

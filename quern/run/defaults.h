@@ -31,6 +31,15 @@ struct RowFacts {
 /// As decide_text, for a model that answers with a class or a value (bench/tables.py).
 void decide_rows(Options& options, const RowFacts& facts);
 
+/// What a log of users and items says before anything is trained.
+struct LogFacts {
+  uint64_t items = 0;           // of the training part
+  uint64_t typical_length = 0;  // median interactions a user
+};
+
+/// As decide_text, for a model that recommends (bench/recommend.py).
+void decide_recommend(Options& options, const LogFacts& facts);
+
 /// The encoder that decided options describe, but for what the data's columns say. Throws
 /// UsageError naming the key and the rule.
 model::EncoderConfig encoder_config(const Options& options);

@@ -10,7 +10,7 @@ namespace {
 
 using enum OptionType;
 constexpr double kMany = 1e15;
-constexpr std::string_view kTables = "classify regress recommend";
+constexpr std::string_view kTables = "classify regress";
 
 constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"seed", kInteger, "1", "Fixes every random choice", "", 0, kMany},
@@ -25,7 +25,8 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "a fraction below 1, or a file"},
     {"data.test", kNumber, "0", "Fraction held out and never looked at in training", "", 0, 0.9},
     {"data.split", kText, "auto", "How rows are divided",
-     "auto, random, contiguous; for tables also stratified, time:COLUMN, group:COLUMN"},
+     "auto, random, contiguous; for tables also stratified, time:COLUMN, group:COLUMN; for logs "
+     "last, time"},
     {"data.metric", kChoice, "auto",
      "What the threshold of two classes is chosen by, on validation; auto: one half",
      "auto|accuracy|balanced_accuracy|f1", 0, 0, "classify"},
@@ -33,6 +34,12 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "two numbers, as 1:5", 0, 0, "classify"},
     {"data.types", kTable, "", "Column types",
      "column = number, category, text, image, date, id or ignore", 0, 0, kTables},
+    {"data.user", kText, "", "The column of users in a log", "a column name; empty: by its name", 0,
+     0, "recommend"},
+    {"data.item", kText, "", "The column of items in a log", "a column name; empty: by its name", 0,
+     0, "recommend"},
+    {"data.time", kText, "", "The column of times in a log",
+     "a column name; empty: by its name or values", 0, 0, "recommend"},
     {"data.column", kText, "", "The column or field that holds the text", "a name; empty: text", 0,
      0, "generate"},
     {"data.documents", kChoice, "auto", "What one document is in a plain text file",
@@ -46,7 +53,7 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "gpt2|llama3|chinese"},
 
     {"model.preset", kChoice, "auto", "The family of the model",
-     "auto|article|gpt2|llama|ft-transformer|bert"},
+     "auto|article|gpt2|llama|ft-transformer|bert|sasrec"},
     {"model.size", kChoice, "auto", "One dial for width, depth, heads, context, batch and rate",
      "auto|tiny|small|base|large"},
     {"model.layers", kInteger, "auto", "Transformer blocks; an encoder of columns may have none",

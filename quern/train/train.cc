@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "quern/base/error.h"
+#include "quern/train/train_recommend.h"
 #include "quern/train/train_rows.h"
 #include "quern/train/train_text.h"
 
@@ -23,8 +24,14 @@ TrainSummary train(const TrainRequest& request, Reporter& reporter) {
   const std::string_view task = options.text("data.task");
   const bool target = !options.text("data.target").empty();
   if (task == "recommend") {
-    throw UsageError("unsupported_task", "--task recommend is not in this version",
-                     "generate, classify or regress");
+    if (target) {
+      throw UsageError("bad_value",
+                       fmt::format("--task recommend learns the next item, and --target is {}",
+                                   options.text("data.target")),
+                       "leave --target out; name columns with --set data.user=, data.item=, "
+                       "data.time=");
+    }
+    return train_recommend(request, reporter);
   }
   if (target && task == "generate") {
     throw UsageError("bad_value",

@@ -1,0 +1,242 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "quern/base/error.h"
+#include "quern/base/strings.h"
+#include "quern/cli/command.h"
+#include "quern/cli/command_list.h"
+#include "quern/data/interactions.h"
+#include "quern/data/table_reader.h"
+#include "quern/infer/item_ranker.h"
+#include "quern/metrics/recommendation.h"
+#include "quern/run/item_run.h"
+
+namespace quern::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Flags {
+  std::string run, input, history, user, similar;
+  std::string output = "-";
+  int64_t k = 10;
+  bool include_seen = false;
+};
+
+struct Recommended {
+  std::string item;
+  double score = 0;
+};
+
+void check(const Flags& flags, const run::ItemRun& run) {
+  const int ways = static_cast<int>(!flags.input.empty()) +
+                   static_cast<int>(!flags.history.empty()) +
+                   static_cast<int>(!flags.user.empty()) + static_cast<int>(!flags.similar.empty());
+  if (ways != 1) {
+    throw UsageError(
+        "whose_history", ways == 0 ? "recommend for whom?" : "more than one history was given",
+        "give one of --user U, --history a,b,c, --similar ITEM, or a file of histories");
+  }
+  if (flags.output != "-" && flags.input.empty()) {
+    throw UsageError("bad_value", "--output is for a file of histories",
+                     "redirect standard output instead");
+  }
+  const size_t items = run.pipeline.items.size();
+  if (flags.k < 1 || static_cast<size_t>(flags.k) > items) {
+    throw UsageError("bad_value", fmt::format("-k {}: the run knows {} items", flags.k, items),
+                     fmt::format("give a number from 1 to {}", items));
+  }
+}
+
+/// Logits to probabilities of the next item, over all items.
+void softmax(std::span<float> scores) {
+  scores[0] = 0;
+  const float most = *std::max_element(scores.begin() + 1, scores.end());
+  double sum = 0;
+  for (float& score : scores.subspan(1)) {
+    score = std::exp(score - most);
+    sum += static_cast<double>(score);
+  }
+  for (float& score : scores.subspan(1))
+    score = static_cast<float>(static_cast<double>(score) / sum);
+}
+
+std::vector<Recommended> best(const run::ItemRun& run, std::span<const float> scores, int64_t k) {
+  std::vector<Recommended> out;
+  for (const uint32_t id : metrics::top_items(scores, static_cast<size_t>(k)))
+    out.push_back({run.pipeline.items.name(id), static_cast<double>(scores[id])});
+  return out;
+}
+
+/// One list a history. An empty history gets what is taken most.
+std::vector<std::vector<Recommended>> recommend(run::ItemRun& run, const Flags& flags,
+                                                const std::vector<std::vector<uint32_t>>& histories,
+                                                ThreadPool& pool) {
+  std::vector<std::vector<uint32_t>> asked;
+  std::vector<size_t> place;
+  for (size_t i = 0; i < histories.size(); ++i) {
+    if (histories[i].empty()) continue;
+    asked.push_back(histories[i]);
+    place.push_back(i);
+  }
+  std::vector<std::vector<Recommended>> lists(histories.size());
+  infer::ItemRanker ranker(run.config, run.parameters, pool);
+  ranker.rank(asked, [&](size_t i, std::span<float> scores) {
+    softmax(scores);
+    if (!flags.include_seen) {
+      for (const uint32_t seen : asked[i]) scores[seen] = -std::numeric_limits<float>::infinity();
+    }
+    lists[place[i]] = best(run, scores, flags.k);
+  });
+  std::vector<float> popular(run.pipeline.items.size() + 1);
+  double sum = 0;
+  for (const uint64_t count : run.pipeline.items.counts()) sum += static_cast<double>(count);
+  for (uint32_t id = 1; id < popular.size(); ++id)
+    popular[id] = static_cast<float>(static_cast<double>(run.pipeline.items.count(id)) / sum);
+  for (size_t i = 0; i < histories.size(); ++i)
+    if (histories[i].empty()) lists[i] = best(run, popular, flags.k);
+  return lists;
+}
+
+std::vector<uint32_t> named_history(const run::ItemRun& run, const Flags& flags) {
+  if (!flags.user.empty()) {
+    const int64_t user = run.histories.find(flags.user);
+    if (user >= 0) return run.histories.items[static_cast<size_t>(user)];
+    const auto near = nearest(flags.user, run.histories.users);
+    throw UsageError("unknown_user",
+                     fmt::format("user '{}' is not one of the {} that the run knows", flags.user,
+                                 run.histories.users.size()),
+                     near ? fmt::format("did you mean '{}'? Else give --history a,b,c", *near)
+                          : "give what the user took with --history a,b,c");
+  }
+  std::vector<uint32_t> ids;
+  for (const std::string& name : split(flags.history, ','))
+    ids.push_back(run.pipeline.items.require(trim(name)));
+  return ids;
+}
+
+ordered_json to_json(const std::vector<Recommended>& list) {
+  ordered_json items = ordered_json::array();
+  for (const Recommended& r : list) items.push_back({{"item", r.item}, {"score", r.score}});
+  return items;
+}
+
+std::string dump(const ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
+void print_list(const Invocation& invocation, const std::vector<Recommended>& list) {
+  if (invocation.json) {
+    invocation.print(dump({{"items", to_json(list)}}) + "\n");
+    return;
+  }
+  std::string text;
+  for (const Recommended& r : list) text += fmt::format("{:<24} {:.5f}\n", r.item, r.score);
+  invocation.print(text);
+}
+
+int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run,
+                   ThreadPool& pool) {
+  const std::vector<fs::path> paths = {flags.input};
+  const data::Table table =
+      flags.input == "-"
+          ? data::read_csv_text(read_input(invocation, flags.input), "standard input")
+          : data::read_table(paths, {}, *invocation.reporter);
+  data::LogColumns columns = run.pipeline.columns;
+  // A file without times is taken in its order.
+  if (!columns.time.empty() && table.find(columns.time) < 0) columns.time.clear();
+  const data::Interactions log = data::read_interactions(table, columns, *invocation.reporter);
+  std::vector<std::vector<uint32_t>> histories;
+  size_t unknown = 0, empty = 0;
+  for (size_t user = 0; user < log.users.size(); ++user) {
+    std::vector<uint32_t>& history = histories.emplace_back();
+    for (const uint32_t item : log.items_of(user)) {
+      const uint32_t id = run.pipeline.items.find(log.items[item]);
+      if (id != 0) history.push_back(id);
+      unknown += id == 0 ? 1 : 0;
+    }
+    empty += history.empty() ? 1 : 0;
+  }
+  if (unknown > 0)
+    invocation.reporter->note(fmt::format(
+        "{} interactions are with items that the run does not know: left out", unknown));
+  if (empty > 0)
+    invocation.reporter->note(
+        fmt::format("{} users have no known item: they get what is taken most", empty));
+  const auto lists = recommend(run, flags, histories, pool);
+  const bool json = flags.output.ends_with(".jsonl") || (flags.output == "-" && invocation.json);
+  ordered_json users = ordered_json::array();
+  std::string text = json ? "" : "user,rank,item,score\n";
+  for (size_t i = 0; i < lists.size(); ++i) {
+    if (json) {
+      users.push_back({{"user", log.users[i]}, {"items", to_json(lists[i])}});
+      text += dump(users.back()) + "\n";
+      continue;
+    }
+    for (size_t rank = 0; rank < lists[i].size(); ++rank) {
+      text += fmt::format("{},{},{},{:.6g}\n", csv_field(log.users[i]), rank + 1,
+                          csv_field(lists[i][rank].item), lists[i][rank].score);
+    }
+  }
+  if (!invocation.json || flags.output != "-") write_output(invocation, flags.output, text);
+  if (invocation.json) {
+    ordered_json report{{"users", log.users.size()}, {"output", flags.output}};
+    if (flags.output == "-") report["recommendations"] = std::move(users);
+    invocation.print(dump(report) + "\n");
+  }
+  return 0;
+}
+
+int run_recommend(Invocation& invocation, const Flags& flags) {
+  run::ItemRun run = run::load_item_run(flags.run);
+  check(flags, run);
+  ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  if (!flags.input.empty()) return recommend_file(invocation, flags, run, pool);
+  if (!flags.similar.empty()) {
+    const uint32_t id = run.pipeline.items.require(flags.similar);
+    print_list(invocation, best(run, infer::similar_items(run.parameters, id), flags.k));
+    return 0;
+  }
+  const std::vector<uint32_t> history = named_history(run, flags);
+  if (history.empty()) {
+    invocation.reporter->note("the user has no item that the run knows: what is taken most");
+  }
+  print_list(invocation, recommend(run, flags, {history}, pool).front());
+  return 0;
+}
+
+}  // namespace
+
+Action declare_recommend(CLI::App& app, Invocation& invocation) {
+  static_cast<void>(invocation);
+  auto flags = std::make_shared<Flags>();
+  app.add_option("RUN", flags->run, "The run folder that quern train --task recommend wrote")
+      ->required();
+  app.add_option("INPUT", flags->input,
+                 "A log of users and items, as in training; - reads CSV from standard input");
+  app.add_option("--history", flags->history, "Items taken, oldest first, separated by commas")
+      ->type_name("ITEMS");
+  app.add_option("--user", flags->user, "A user of the training log")->type_name("USER");
+  app.add_option("--similar", flags->similar, "Items like this one, by the cosine of embeddings")
+      ->type_name("ITEM");
+  app.add_option("-k,--top", flags->k, "How many items (10)")->type_name("K");
+  app.add_flag("--include-seen", flags->include_seen, "Also items that stand in the history");
+  app.add_option("-o,--output", flags->output,
+                 "Where to write the answer to INPUT: .csv or .jsonl; - is standard output")
+      ->type_name("FILE");
+  return [flags](Invocation& in) { return run_recommend(in, *flags); };
+}
+
+}  // namespace quern::cli

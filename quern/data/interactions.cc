@@ -1,0 +1,245 @@
+#include "quern/data/interactions.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+
+#include "quern/base/error.h"
+#include "quern/base/strings.h"
+#include "quern/data/number.h"
+
+namespace quern::data {
+namespace {
+
+using Names = std::span<const std::string_view>;
+constexpr std::array<std::string_view, 13> kUsers = {
+    "userid",    "user",    "customerid", "customer",  "visitorid", "memberid", "reviewerid",
+    "accountid", "buyerid", "uid",        "sessionid", "用户",      "用户id"};
+constexpr std::array<std::string_view, 17> kItems = {
+    "itemid",     "item",      "productid", "product", "movieid", "asin",
+    "parentasin", "sku",       "stockcode", "bookid",  "trackid", "songid",
+    "artistid",   "articleid", "iid",       "商品",    "商品id"};
+constexpr std::array<std::string_view, 11> kTimes = {
+    "timestamp",   "time",      "datetime",       "date", "eventtime", "createdat",
+    "invoicedate", "orderdate", "unixreviewtime", "ts",   "时间"};
+
+/// "Customer ID" and "customer_id" alike: "customerid".
+std::string plain(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c == '_' || c == ' ' || c == '-' || c == '.') continue;
+    out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return out;
+}
+
+std::optional<std::string> by_name(const Table& table, Names known) {
+  for (const std::string_view name : known) {
+    for (const std::string& column : table.columns())
+      if (plain(column) == name) return column;
+  }
+  return std::nullopt;
+}
+
+/// Seconds since 1970, or anything else that a number orders; else dates of one style.
+class TimeReader {
+ public:
+  TimeReader(const Table& table, size_t column, size_t rows) {
+    const auto fits = [&](auto read) {
+      for (size_t row = 0; row < rows; ++row) {
+        const std::string_view cell = table.cell(row, column);
+        if (!is_missing(cell) && !read(cell)) return false;
+      }
+      return true;
+    };
+    number_ = fits([](std::string_view cell) { return parse_number(cell).has_value(); });
+    if (number_) return;
+    const bool day_first = fits(
+        [](std::string_view cell) { return parse_date(cell, {.day_first = true}).has_value(); });
+    style_.day_first = day_first;
+  }
+  bool number() const { return number_; }
+  std::optional<int64_t> read(std::string_view cell) const {
+    if (!number_) return parse_date(cell, style_);
+    const auto value = parse_number(cell);
+    constexpr double kMost = 9e15;
+    if (!value || *value > kMost || *value < -kMost) return std::nullopt;
+    // Parts of a second order too.
+    return static_cast<int64_t>(*value * 1000);
+  }
+
+ private:
+  bool number_ = false;
+  DateStyle style_;
+};
+
+bool looks_like_time(const Table& table, size_t column) {
+  const size_t rows = std::min<size_t>(table.rows(), 1000);
+  const TimeReader reader(table, column, rows);
+  for (size_t row = 0; row < rows; ++row) {
+    const auto time = reader.read(table.cell(row, column));
+    constexpr int64_t kYear1980 = int64_t{315'000'000'000};
+    if (!time || (reader.number() && *time < kYear1980)) return false;
+  }
+  return rows > 0;
+}
+
+size_t require_column(const Table& table, const std::string& name, std::string_view key) {
+  const int column = table.find(name);
+  if (column >= 0) return static_cast<size_t>(column);
+  const auto near = nearest(name, table.columns());
+  throw UsageError("no_column", fmt::format("{} = {}: no column of that name", key, name),
+                   near ? fmt::format("did you mean {}?", *near)
+                        : fmt::format("columns: {}", fmt::join(table.columns(), ", ")));
+}
+
+std::string choose(const Table& table, const std::string& said, Names known, std::string_view key,
+                   Reporter& reporter) {
+  if (!said.empty()) {
+    require_column(table, said, key);
+    return said;
+  }
+  const auto found = by_name(table, known);
+  if (!found) return {};
+  reporter.note(
+      fmt::format("{}: {} (by its name; override with --set {}=COLUMN)", key, *found, key));
+  return *found;
+}
+
+/// Names to numbers, in the order in which they first appear.
+class Numbering {
+ public:
+  uint32_t number(std::string_view name, std::vector<std::string>& names) {
+    const auto [it, added] =
+        numbers_.try_emplace(std::string(name), static_cast<uint32_t>(names.size()));
+    if (added) names.emplace_back(name);
+    return it->second;
+  }
+
+ private:
+  std::unordered_map<std::string, uint32_t> numbers_;
+};
+
+/// User by user; within a user by time, and as in the file where times are equal.
+void sort_by_user_and_time(Interactions& log, const std::vector<uint32_t>& users) {
+  const size_t count = users.size();
+  log.begins.assign(log.users.size() + 1, 0);
+  for (const uint32_t user : users) ++log.begins[user + 1];
+  std::partial_sum(log.begins.begin(), log.begins.end(), log.begins.begin());
+  std::vector<uint64_t> next(log.begins.begin(), log.begins.end() - 1);
+  std::vector<uint64_t> order(count);
+  for (size_t i = 0; i < count; ++i) order[next[users[i]]++] = i;
+  for (size_t user = 0; user < log.users.size(); ++user) {
+    std::stable_sort(order.begin() + static_cast<std::ptrdiff_t>(log.begins[user]),
+                     order.begin() + static_cast<std::ptrdiff_t>(log.begins[user + 1]),
+                     [&](uint64_t a, uint64_t b) { return log.time_of[a] < log.time_of[b]; });
+  }
+  std::vector<uint32_t> items(count);
+  std::vector<int64_t> times(count);
+  for (size_t i = 0; i < count; ++i) {
+    items[i] = log.item_of[order[i]];
+    times[i] = log.time_of[order[i]];
+  }
+  log.item_of = std::move(items);
+  log.time_of = std::move(times);
+}
+
+}  // namespace
+
+LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporter& reporter) {
+  LogColumns columns;
+  columns.user = choose(table, said.user, kUsers, "data.user", reporter);
+  columns.item = choose(table, said.item, kItems, "data.item", reporter);
+  columns.time = choose(table, said.time, kTimes, "data.time", reporter);
+  for (const auto& [name, key] : {std::pair(columns.user, "user"), {columns.item, "item"}}) {
+    if (!name.empty()) continue;
+    throw UsageError("no_column",
+                     fmt::format("no column looks like the {} of an interaction (columns: {})", key,
+                                 fmt::join(table.columns(), ", ")),
+                     fmt::format("name it with --set data.{}=COLUMN", key));
+  }
+  if (columns.user == columns.item) {
+    throw UsageError("bad_value",
+                     fmt::format("column {} is both the user and the item", columns.user),
+                     "name them with --set data.user=COLUMN --set data.item=COLUMN");
+  }
+  for (size_t i = 0; columns.time.empty() && i < table.columns().size(); ++i) {
+    const std::string& name = table.columns()[i];
+    if (name == columns.user || name == columns.item || !looks_like_time(table, i)) continue;
+    columns.time = name;
+    reporter.note(fmt::format(
+        "data.time: {} (its values are times; override with --set data.time=COLUMN)", name));
+  }
+  if (columns.time.empty()) {
+    reporter.note(
+        "data.time: no column of times; interactions are taken in the order of the file (name one "
+        "with --set data.time=COLUMN)");
+  }
+  return columns;
+}
+
+Interactions read_interactions(const Table& table, const LogColumns& said, Reporter& reporter) {
+  Interactions log;
+  log.columns = infer_log_columns(table, said, reporter);
+  log.fingerprint = table.fingerprint();
+  const size_t user_column = require_column(table, log.columns.user, "data.user");
+  const size_t item_column = require_column(table, log.columns.item, "data.item");
+  const bool timed = !log.columns.time.empty();
+  const size_t time_column = timed ? require_column(table, log.columns.time, "data.time") : 0;
+  std::optional<TimeReader> times;
+  if (timed) times.emplace(table, time_column, table.rows());
+  Numbering users, items;
+  std::vector<uint32_t> user_of;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    const std::string_view user = table.cell(row, user_column);
+    const std::string_view item = table.cell(row, item_column);
+    if (is_missing(user) || is_missing(item)) {
+      ++log.left_out;
+      continue;
+    }
+    auto time = static_cast<int64_t>(row);
+    if (timed) {
+      const std::string_view cell = table.cell(row, time_column);
+      const auto read = times->read(cell);
+      if (!read) {
+        throw FormatError(fmt::format("{}: '{}' in column {} is no time", table.where(row),
+                                      cell.substr(0, 40), log.columns.time),
+                          "mend the row, or name another column with --set data.time=COLUMN");
+      }
+      time = *read;
+    }
+    user_of.push_back(users.number(user, log.users));
+    log.item_of.push_back(items.number(item, log.items));
+    log.time_of.push_back(time);
+  }
+  if (user_of.empty())
+    throw Error("no_rows", "the log has no row with a user and an item", "check the columns");
+  if (log.left_out > 0)
+    reporter.note(fmt::format("{} rows lack a user or an item: left out", log.left_out));
+  sort_by_user_and_time(log, user_of);
+  return log;
+}
+
+void require_learnable(const Interactions& log) {
+  if (log.users.size() < 2) {
+    throw Error("one_user",
+                fmt::format("the log has one user only ('{}', by column {}): nothing can be learnt "
+                            "from others",
+                            log.users.front().substr(0, 40), log.columns.user),
+                "name the column of users with --set data.user=COLUMN");
+  }
+  if (log.items.size() == log.item_of.size()) {
+    throw Error("no_repeats",
+                fmt::format("each of the {} items (column {}) is taken once only: nothing tells "
+                            "which go together",
+                            log.items.size(), log.columns.item),
+                "name the column of items with --set data.item=COLUMN");
+  }
+}
+
+}  // namespace quern::data

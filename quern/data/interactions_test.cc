@@ -1,0 +1,55 @@
+#include "quern/data/interactions.h"
+
+#include "quern/data/table_reader.h"
+#include "quern/data/test_support.h"
+
+namespace quern::data {
+namespace {
+
+Interactions read(const std::string& text, const LogColumns& said = {}) {
+  return read_interactions(read_csv_text(text, "log.csv"), said, silent_reporter());
+}
+std::string joined(const Interactions& log, size_t user) {
+  std::string out;
+  for (const uint32_t item : log.items_of(user)) out += log.items[item] + " ";
+  return out;
+}
+
+TEST(Interactions, SortsEachUserByTimeAndKeepsTheFilesOrderWithinATime) {
+  const Interactions log = read(
+      "Customer ID,StockCode,when\nu1,a,1600000300\nu2,b,1600000100\nu1,c,1600000100\n"
+      "u1,d,1600000100\nu2,a,1600000050\n");
+  EXPECT_EQ(log.columns.user, "Customer ID");
+  EXPECT_EQ(log.columns.time, "when");
+  EXPECT_EQ(joined(log, 0), "c d a ");
+  EXPECT_EQ(joined(log, 1), "a b ");
+}
+
+TEST(Interactions, ReadsDatesOfEitherStyle) {
+  const Interactions log =
+      read("user_id,item_id,date\nu,a,12/31/2020\nu,b,01/02/2020\nv,a,03/04/2020\n");
+  EXPECT_EQ(joined(log, 0), "b a ");
+}
+
+TEST(Interactions, TakesTheFilesOrderWithoutTimes) {
+  const Interactions log = read("user,item\nu,b\nv,a\nu,a\nu,\n");
+  EXPECT_EQ(joined(log, 0), "b a ");
+  EXPECT_EQ(log.left_out, 1U);
+}
+
+TEST(Interactions, SaysWhatIsWrong) {
+  EXPECT_NE(error_of([] { read("a,b\n1,2\n"); }).find("data.user"), std::string::npos);
+  EXPECT_NE(error_of([] { read("user,item,time\nu,a,soon\n", {}); }).find("line 2"),
+            std::string::npos);
+  EXPECT_NE(error_of([] {
+              read("user,item\nu,a\n", {"usr", "", ""});
+            }).find("did you mean user"),
+            std::string::npos);
+  EXPECT_EQ(error_of([] { require_learnable(read("user,item\nu,a\nu,a\n")); }).substr(0, 9),
+            "one_user:");
+  EXPECT_EQ(error_of([] { require_learnable(read("user,item\nu,a\nv,b\n")); }).substr(0, 11),
+            "no_repeats:");
+}
+
+}  // namespace
+}  // namespace quern::data

@@ -1,0 +1,87 @@
+#include "quern/infer/item_ranker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quern/base/error.h"
+#include "quern/model/decoder.h"
+
+namespace quern::infer {
+namespace {
+
+constexpr int64_t kBatch = 64;
+
+}  // namespace
+
+ItemRanker::ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
+                       ThreadPool& pool)
+    : config_(config), one_(make(1, parameters, pool)), many_(make(kBatch, parameters, pool)) {}
+
+std::unique_ptr<ItemRanker::Step> ItemRanker::make(int64_t batch, graph::ParameterStore& parameters,
+                                                   ThreadPool& pool) {
+  model::TraceOptions options;
+  options.use = model::TraceOptions::Use::kDecode;
+  options.batch = batch;
+  options.length = config_.context;
+  auto step = std::make_unique<Step>();
+  step->executor = std::make_unique<graph::Executor>(
+      graph::Plan(model::trace(config_, parameters, options), {}), parameters, step->states, pool);
+  return step;
+}
+
+void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
+                      const std::function<void(size_t, std::span<float>)>& take) {
+  std::vector<float> scores(static_cast<size_t>(config_.vocabulary));
+  for (size_t first = 0; first < histories.size();) {
+    const size_t left = histories.size() - first;
+    graph::Executor& executor = *(left == 1 ? one_ : many_)->executor;
+    const size_t count = std::min(left, static_cast<size_t>(left == 1 ? 1 : kBatch));
+    const int64_t batch = executor.input("ids").shape()[0];
+    for (int64_t row = 0; row < batch; ++row) {
+      int32_t* ids = executor.input("ids").i32() + row * config_.context;
+      std::fill_n(ids, config_.context, 0);
+      size_t used = 0;
+      if (static_cast<size_t>(row) < count) {
+        const std::vector<uint32_t>& history = histories[first + static_cast<size_t>(row)];
+        used = std::min(history.size(), static_cast<size_t>(config_.context));
+        std::copy(history.end() - static_cast<std::ptrdiff_t>(used), history.end(), ids);
+      }
+      executor.input("offsets").i32()[row] = 0;
+      executor.input("lengths").i32()[row] = static_cast<int32_t>(config_.context);
+      executor.input("rows").i32()[row] = static_cast<int32_t>(used > 0 ? used - 1 : 0);
+    }
+    executor.run();
+    const std::span<const float> logits = executor.output("logits").f32_span();
+    for (size_t i = 0; i < count; ++i) {
+      std::copy_n(logits.begin() + static_cast<std::ptrdiff_t>(i * scores.size()), scores.size(),
+                  scores.begin());
+      take(first + i, scores);
+    }
+    first += count;
+  }
+}
+
+std::vector<float> similar_items(const graph::ParameterStore& parameters, uint32_t item) {
+  const int32_t index = parameters.find("embed.weight");
+  const TensorView table = parameters.value(index);
+  const auto rows = static_cast<size_t>(table.shape()[0]);
+  const auto width = static_cast<size_t>(table.shape()[1]);
+  const std::span<const float> values = table.f32_span();
+  const auto product = [&](size_t a, size_t b) {
+    double sum = 0;
+    for (size_t i = 0; i < width; ++i)
+      sum +=
+          static_cast<double>(values[a * width + i]) * static_cast<double>(values[b * width + i]);
+    return sum;
+  };
+  std::vector<float> scores(rows, -std::numeric_limits<float>::infinity());
+  for (size_t other = 1; other < rows; ++other) {
+    if (other == item) continue;
+    const double lengths = std::sqrt(product(item, item) * product(other, other));
+    scores[other] = lengths > 0 ? static_cast<float>(product(item, other) / lengths) : 0.0F;
+  }
+  return scores;
+}
+
+}  // namespace quern::infer

@@ -1,0 +1,120 @@
+#include "quern/metrics/recommendation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace quern::metrics {
+namespace {
+
+/// Different items of a history, the last `most` of them.
+std::vector<uint32_t> different(std::span<const uint32_t> history, size_t most) {
+  std::vector<uint32_t> items(
+      history.end() - static_cast<std::ptrdiff_t>(std::min(history.size(), most)), history.end());
+  std::sort(items.begin(), items.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
+  return items;
+}
+
+template <typename F>
+Score score_of(std::string name, std::span<const uint32_t> ranks, uint64_t seed, F gain) {
+  std::vector<double> gains(ranks.size());
+  std::transform(ranks.begin(), ranks.end(), gains.begin(), gain);
+  const auto mean = [&](std::span<const float> counts) {
+    double sum = 0, rows = 0;
+    for (size_t i = 0; i < gains.size(); ++i) {
+      sum += gains[i] * static_cast<double>(counts[i]);
+      rows += static_cast<double>(counts[i]);
+    }
+    return sum / rows;
+  };
+  return {std::move(name), bootstrap(ranks.size(), mean, seed)};
+}
+
+}  // namespace
+
+uint32_t rank_of(std::span<const float> scores, uint32_t item) {
+  constexpr float kOut = -std::numeric_limits<float>::infinity();
+  if (item == 0 || item >= scores.size() || scores[item] == kOut) return 0;
+  uint32_t above = 0, equal = 0;
+  for (size_t i = 1; i < scores.size(); ++i) {
+    if (scores[i] > scores[item]) ++above;
+    if (scores[i] == scores[item]) ++equal;
+  }
+  return above + (equal + 2) / 2;
+}
+
+std::vector<Score> score_ranks(std::span<const uint32_t> ranks, uint32_t k, uint64_t seed) {
+  if (ranks.empty()) return {};
+  const auto within = [k](uint32_t rank) { return rank > 0 && rank <= k; };
+  return {score_of(fmt::format("ndcg@{}", k), ranks, seed,
+                   [&](uint32_t rank) {
+                     return within(rank) ? 1 / std::log2(static_cast<double>(rank) + 1) : 0.0;
+                   }),
+          score_of(fmt::format("hr@{}", k), ranks, seed,
+                   [&](uint32_t rank) { return within(rank) ? 1.0 : 0.0; }),
+          score_of("mrr", ranks, seed,
+                   [](uint32_t rank) { return rank > 0 ? 1 / static_cast<double>(rank) : 0.0; })};
+}
+
+std::vector<uint32_t> top_items(std::span<const float> scores, size_t k) {
+  std::vector<uint32_t> items;
+  for (uint32_t i = 1; i < scores.size(); ++i)
+    if (std::isfinite(scores[i])) items.push_back(i);
+  k = std::min(k, items.size());
+  std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(k), items.end(),
+                    [&](uint32_t a, uint32_t b) {
+                      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+                    });
+  items.resize(k);
+  return items;
+}
+
+ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histories, uint32_t items,
+                               size_t neighbours)
+    : near_(items + 1) {
+  constexpr size_t kMost = 1000;
+  std::vector<std::vector<uint32_t>> taken;
+  std::vector<std::vector<uint32_t>> takers(items + 1);
+  for (const auto history : histories) {
+    taken.push_back(different(history, kMost));
+    for (const uint32_t item : taken.back())
+      takers[item].push_back(static_cast<uint32_t>(taken.size() - 1));
+  }
+  std::vector<float> together(items + 1);
+  std::vector<uint32_t> touched;
+  for (uint32_t item = 1; item <= items; ++item) {
+    touched.clear();
+    for (const uint32_t user : takers[item]) {
+      for (const uint32_t other : taken[user]) {
+        if (together[other]++ == 0) touched.push_back(other);
+      }
+    }
+    std::vector<Near>& near = near_[item];
+    for (const uint32_t other : touched) {
+      const auto both =
+          static_cast<float>(takers[item].size()) * static_cast<float>(takers[other].size());
+      if (other != item) near.push_back({other, together[other] / std::sqrt(both)});
+      together[other] = 0;
+    }
+    const size_t keep = std::min(neighbours, near.size());
+    std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(keep), near.end(),
+                      [](const Near& a, const Near& b) {
+                        return a.similarity != b.similarity ? a.similarity > b.similarity
+                                                            : a.item < b.item;
+                      });
+    near.resize(keep);
+  }
+}
+
+void ItemNeighbours::score(std::span<const uint32_t> history, std::span<float> scores) const {
+  std::fill(scores.begin(), scores.end(), 0.0F);
+  for (const uint32_t item : different(history, history.size())) {
+    for (const Near& near : near_[item]) scores[near.item] += near.similarity;
+  }
+}
+
+}  // namespace quern::metrics

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "quern/metrics/interval.h"
+
+namespace quern::metrics {
+
+/// The 1-based rank of `item` among the scores (items), index 0 (padding) and `-infinity` left out.
+/// Equal scores share the mean of their places, rounded up, so that a constant model is not
+/// flattered. 0: the item has no place.
+uint32_t rank_of(std::span<const float> scores, uint32_t item);
+
+/// hr@k, ndcg@k (one relevant item: 1 / log2(rank + 1); Järvelin & Kekäläinen 2002) and mrr of
+/// 1-based ranks (users), 0: not ranked; each with a 95 % interval over users.
+std::vector<Score> score_ranks(std::span<const uint32_t> ranks, uint32_t k, uint64_t seed);
+
+/// The k items with the highest finite scores, best first, equal ones by rising id; index 0 is left
+/// out.
+std::vector<uint32_t> top_items(std::span<const float> scores, size_t k);
+
+/// Items that go together by the users who took both: cosine of the item columns of the user-item
+/// matrix (Sarwar et al. 2001), the `neighbours` nearest of each item kept.
+class ItemNeighbours {
+ public:
+  /// Histories (ids 1 … items). Of a long history the last 1,000 different items count, so that
+  /// time stays linear in users.
+  ItemNeighbours(std::span<const std::span<const uint32_t>> histories, uint32_t items,
+                 size_t neighbours = 200);
+  /// Adds up the similarities to the items of a history, into scores (items + 1).
+  void score(std::span<const uint32_t> history, std::span<float> scores) const;
+
+ private:
+  struct Near {
+    uint32_t item;
+    float similarity;
+  };
+  std::vector<std::vector<Near>> near_;
+};
+
+}  // namespace quern::metrics

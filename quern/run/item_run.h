@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "quern/data/interactions.h"
+#include "quern/features/item_sequences.h"
+#include "quern/run/run_folder.h"
+
+namespace quern::run {
+
+/// What each user took, beside the model.
+inline constexpr std::string_view kHistoriesFile = "histories.jsonl";
+
+/// What is fitted beside the weights of a model that recommends.
+struct ItemPipeline {
+  data::LogColumns columns;
+  features::ItemVocabulary items;
+  std::string protocol;  // how the scores were taken
+  Pipeline record;
+};
+std::string to_json(const ItemPipeline& pipeline);
+/// Throws FormatError, or Error("newer_version").
+ItemPipeline item_pipeline_from_json(std::string_view text, std::string_view where);
+
+struct ItemRun {
+  fs::path folder;
+  ItemPipeline pipeline;
+  model::ModelConfig config;
+  graph::ParameterStore parameters;  // without gradients
+  features::Histories histories;     // of the known users, whole
+};
+/// As load_run, of a run that recommends. Throws Error("other_task") for another.
+ItemRun load_item_run(const fs::path& folder);
+
+}  // namespace quern::run
