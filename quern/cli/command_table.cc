@@ -5,6 +5,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"train", "learn from your own data and leave a run folder", declare_train},
+    {"check", "look at a table before training: types, repeats, outliers, leakage", declare_check},
     {"generate", "continue a text, or show what may come next", declare_generate},
     {"recommend", "rank what a user may take next", declare_recommend},
     {"evaluate", "score a trained model on labelled rows", declare_evaluate},

@@ -224,6 +224,7 @@ class ColumnInspector {
     const double present = static_cast<double>(c_.present);
     const double mean_words = c_.words / present;
     const double share = facts_.distinct_more ? 1 : static_cast<double>(facts_.distinct) / present;
+    // NOLINTNEXTLINE(bugprone-branch-clone): the reasons differ in what they are tried for.
     if (mean_words >= 3 && share > 0.2) {
       set(ColumnType::kText,
           fmt::format("{:.0f} words a value, {:.0f} % of them different", mean_words, 100 * share));

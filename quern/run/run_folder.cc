@@ -177,7 +177,8 @@ Run load_run(const fs::path& folder) {
     throw Error("other_task",
                 fmt::format("{}: this run learnt to {}, not to continue text", folder.string(),
                             run.pipeline.task),
-                "use quern predict or quern evaluate");
+                run.pipeline.task == "recommend" ? "use quern recommend"
+                                                 : "use quern predict or quern evaluate");
   }
   load_model(folder, run.config, run.parameters);
   const std::string tokenizer = read_part(folder, kTokenizerFile, "which turns text into tokens");

@@ -63,6 +63,7 @@ class RowFiller {
   }
 
   void fill_categories(int64_t b, int64_t row, Draws& draws, double drop) {
+    if (categories_ == nullptr) return;
     const auto count = static_cast<int64_t>(c_.categories.size());
     int64_t first = 0;
     for (int64_t i = 0; i < count; ++i) {
