@@ -110,6 +110,18 @@ Value reduce(Graph& graph, Value x, Value lengths, bool mean) {
   return node(graph, OpCode::kReduce, ReduceAttrs{mean}, x, lengths);
 }
 
+Value unfold(Graph& graph, Value x, WindowAttrs attrs) {
+  return node(graph, OpCode::kUnfold, attrs, x);
+}
+
+Value max_pool(Graph& graph, Value x, WindowAttrs attrs) {
+  return node(graph, OpCode::kMaxPool, attrs, x);
+}
+
+Value pool(Graph& graph, Value x, Value scores, Value lengths) {
+  return node(graph, OpCode::kPool, std::monostate{}, x, scores, lengths);
+}
+
 Value cast(Graph& graph, Value x, DType dtype) {
   return node(graph, OpCode::kCast, CastAttrs{dtype}, x);
 }

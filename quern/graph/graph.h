@@ -144,6 +144,10 @@ Value slice(Graph& graph, Value x, int64_t axis, int64_t begin, int64_t end);
 Value concat(Graph& graph, Value a, Value b, int64_t axis);
 Value gather_rows(Graph& graph, Value x, Value rows);
 Value reduce(Graph& graph, Value x, Value lengths, bool mean);
+Value unfold(Graph& graph, Value x, WindowAttrs attrs);
+Value max_pool(Graph& graph, Value x, WindowAttrs attrs);
+/// lengths may be absent.
+Value pool(Graph& graph, Value x, Value scores, Value lengths);
 Value cast(Graph& graph, Value x, DType dtype);
 Value gradient_norm(Graph& graph, Value gradients);
 /// The optimizer's steps write parameter and moments in place; `norm` may be absent.

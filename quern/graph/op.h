@@ -48,6 +48,10 @@ enum class OpCode : uint8_t {
   kConcat,      // a, b -> joined along an axis
   kGatherRows,  // x (B,T,C), rows (B) i32 -> (B,C): one position of each sequence
   kReduce,      // x (B,T,C), [lengths (B) i32] -> (B,C): mean or sum over valid T
+  kUnfold,      // x (B,H,W,C) -> (B,R,S,k·k·C): each window's pixels in a line
+  kMaxPool,     // x (B,H,W,C) -> (B,R,S,C): the largest of each window
+  kPool,        // x (B,T,C), scores (B,T), [lengths (B) i32] -> (B,C): positions weighed by the
+                // softmax of their scores
   kCast,        // x -> x in another dtype
   // Steps of the optimizer: stateful, over whole groups of parameters.
   kGradientNorm,  // gradients (P) -> norm (1)
@@ -100,6 +104,9 @@ struct AxisAttrs {  // kSlice (axis, begin, end), kConcat (axis)
 struct ReduceAttrs {
   bool mean = true;
 };
+struct WindowAttrs {  // kUnfold, kMaxPool
+  int64_t kernel = 1, stride = 1, padding = 0;
+};
 struct ReshapeAttrs {
   Shape shape;
 };
@@ -115,7 +122,7 @@ struct OptimizerAttrs {  // kAdamW, kMuon, kEma: factors on the hyper-parameters
 using Attrs =
     std::variant<std::monostate, EmbeddingAttrs, LinearAttrs, NormAttrs, HeadsAttrs, AttentionAttrs,
                  ActivationAttrs, ScaleAttrs, DropoutAttrs, CrossEntropyAttrs, AxisAttrs,
-                 ReduceAttrs, ReshapeAttrs, CastAttrs, OptimizerAttrs>;
+                 ReduceAttrs, WindowAttrs, ReshapeAttrs, CastAttrs, OptimizerAttrs>;
 
 /// Indices into `hyper` (8), what changes from step to step of the optimizer.
 enum Hyper : size_t {

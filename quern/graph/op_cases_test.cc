@@ -241,6 +241,17 @@ void add_movement(std::vector<OpCase>& cases) {
                     {normal({3, 4, 261}), given({4, 0, 2})}},
                    {1});
   }
+  for (const WindowAttrs& window :
+       {WindowAttrs{3, 1, 1}, WindowAttrs{3, 2, 1}, WindowAttrs{2, 2, 0}}) {
+    const std::string label =
+        "kernel " + std::to_string(window.kernel) + ", stride " + std::to_string(window.stride);
+    cases.push_back({OpCode::kUnfold, label, window, {normal({3, 7, 6, 5})}});
+    cases.push_back({OpCode::kMaxPool, label, window, {normal({3, 7, 6, 5})}});
+  }
+  cases.push_back(
+      {OpCode::kUnfold, "many pictures", WindowAttrs{3, 1, 1}, {normal({9, 14, 14, 4})}});
+  with_optionals(
+      cases, {OpCode::kPool, "", {}, {normal({3, 4, 37}), normal({3, 4}), given({4, 0, 2})}}, {2});
   for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16, DType::kF16})
     cases.push_back({OpCode::kCast, std::string(name(dtype)), CastAttrs{dtype}, {normal({3, 7})}});
 }

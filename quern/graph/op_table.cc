@@ -15,7 +15,8 @@ std::array<OpEntry, static_cast<size_t>(OpCode::kCount)> make_table() {
                         ops::cross_entropy_op(), ops::squared_error_op(), ops::grouped_linear_op(),
                         ops::member_scale_op(),  ops::reshape_op(),       ops::softmax_op(),
                         ops::slice_op(),         ops::concat_op(),        ops::gather_rows_op(),
-                        ops::reduce_op(),        ops::cast_op(),          ops::gradient_norm_op(),
+                        ops::reduce_op(),        ops::unfold_op(),        ops::max_pool_op(),
+                        ops::pool_op(),          ops::cast_op(),          ops::gradient_norm_op(),
                         ops::adamw_op(),         ops::muon_op(),          ops::ema_op()}) {
     table[static_cast<size_t>(entry.code)] = entry;
   }

@@ -11,6 +11,7 @@
 #include "quern/kernels/cpu/movement.h"
 #include "quern/kernels/cpu/norm.h"
 #include "quern/kernels/cpu/optimizer.h"
+#include "quern/kernels/cpu/window.h"
 #include "quern/kernels/reference/attention.h"
 #include "quern/kernels/reference/elementwise.h"
 #include "quern/kernels/reference/embedding.h"
@@ -20,6 +21,7 @@
 #include "quern/kernels/reference/muon.h"
 #include "quern/kernels/reference/norm.h"
 #include "quern/kernels/reference/optimizer.h"
+#include "quern/kernels/reference/window.h"
 
 // An op's forward and backward are templates over where the arithmetic comes from: the same wiring
 // runs on the kernels of a device and on the plain loops that specify them.
