@@ -21,6 +21,8 @@ enum class Stream : uint32_t {
   kSampling,
   kSplit,
   kBootstrap,
+  kAugment,
+  kMix,
   kTest = 1000,
 };
 

@@ -170,7 +170,8 @@ Action declare_predict(CLI::App& app, Invocation& invocation) {
   static_cast<void>(invocation);
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("INPUT", flags->input, "A table of rows; - reads CSV from standard input")
+  app.add_option("INPUT", flags->input,
+                 "A table of rows, or pictures; - reads CSV from standard input")
       ->required();
   app.add_option("-o,--output", flags->output,
                  "Where to write: .csv or .jsonl; - is standard output")

@@ -75,7 +75,8 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
   const auto started = std::chrono::steady_clock::now();
   auto flags = std::make_shared<Flags>();
   app.add_option("DATA", flags->data,
-                 "Text to continue; or a table (.csv, .tsv, .jsonl, .arff) with --target")
+                 "Text to continue; a table (.csv, .tsv, .jsonl, .arff) with --target; pictures "
+                 "(folders by class, or IDX)")
       ->required();
   app.add_option("--out", flags->out, "The run folder to make (DATA's name with -run)")
       ->type_name("RUN");

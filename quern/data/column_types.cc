@@ -9,6 +9,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
+#include "quern/data/picture.h"
 
 namespace quern::data {
 namespace {
@@ -25,12 +26,6 @@ std::string lower(std::string_view text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return out;
-}
-
-bool is_image_path(std::string_view text) {
-  const std::string small = lower(text.substr(text.size() - std::min<size_t>(5, text.size())));
-  return small.ends_with(".jpg") || small.ends_with(".jpeg") || small.ends_with(".png") ||
-         small.ends_with(".webp");
 }
 
 /// Words: runs of bytes between blanks; a character beyond ASCII's letters of three bytes (Chinese)
@@ -161,7 +156,7 @@ class ColumnInspector {
     }
     c_.absent += is_missing_number(cell) ? 1 : 0;
     c_.words += words_of(cell);
-    c_.images += is_image_path(cell) ? 1 : 0;
+    c_.images += is_picture_name(cell) ? 1 : 0;
     c_.blanks += cell.find(' ') != std::string_view::npos ? 1 : 0;
     c_.day_first += parse_date(cell, {.day_first = true}).has_value() ? 1 : 0;
     c_.month_first += parse_date(cell, {.day_first = false}).has_value() ? 1 : 0;

@@ -13,6 +13,7 @@
 #include "quern/data/byte_source.h"
 #include "quern/data/csv_parser.h"
 #include "quern/data/number.h"
+#include "quern/data/picture.h"
 #include "quern/data/text_stream.h"
 
 namespace quern::data {
@@ -60,6 +61,65 @@ class TableReader {
     first_file_ = false;
   }
 
+  /// A picture, a folder of pictures, or a folder of folders named by class.
+  void pictures(const fs::path& path) {
+    builder_.begin_file(path.string());
+    std::vector<std::pair<fs::path, std::string>> found;  // file, class
+    if (!fs::is_directory(path)) found.emplace_back(path, "");
+    for (const fs::path& entry : children(path)) {
+      if (!fs::is_directory(entry) && is_picture_name(entry.filename().string()))
+        found.emplace_back(entry, "");
+      for (const fs::path& file : children(entry)) {
+        if (is_picture_name(file.filename().string()))
+          found.emplace_back(file, entry.filename().string());
+      }
+    }
+    std::vector<std::string> names = {std::string(kImageColumn)};
+    const bool classes = std::any_of(found.begin(), found.end(),
+                                     [](const auto& one) { return !one.second.empty(); });
+    if (classes) names.emplace_back(kLabelColumn);
+    const std::vector<size_t> to = declare(names, path.string());
+    uint64_t line = 0;
+    for (const auto& [file, label] : found) {
+      std::vector<std::string> cells = {file.string()};
+      if (classes) cells.push_back(label);
+      add(cells, to, ++line);
+    }
+    first_file_ = false;
+  }
+
+  void idx(const fs::path& path) {
+    builder_.begin_file(path.string());
+    const Idx images = read_idx(path);
+    std::string name = path.filename().string();
+    for (const auto& [from, into] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"images", "labels"}, {"idx3", "idx1"}, {"idx4", "idx1"}}) {
+      const size_t at = name.rfind(from);
+      if (at != std::string::npos) name.replace(at, std::string_view(from).size(), into);
+    }
+    const fs::path label_path = path.parent_path() / name;
+    std::vector<std::string> names = {std::string(kImageColumn)};
+    Idx labels;
+    if (label_path != path && fs::exists(label_path)) {
+      labels = read_idx(label_path);
+      names.emplace_back(kLabelColumn);
+      if (labels.extents != std::vector<int64_t>{images.extents[0]}) {
+        throw FormatError(fmt::format("'{}' holds other than one label for each of the {} pictures "
+                                      "of '{}'",
+                                      label_path.string(), images.extents[0], path.string()),
+                          "give the labels that belong to the pictures");
+      }
+      reporter_.note(fmt::format("'{}': labels from '{}'", path.string(), label_path.string()));
+    }
+    const std::vector<size_t> to = declare(names, path.string());
+    for (size_t i = 0; i < static_cast<size_t>(images.extents[0]); ++i) {
+      std::vector<std::string> cells = {fmt::format("{}#{}", path.string(), i)};
+      if (names.size() > 1) cells.push_back(std::to_string(static_cast<uint8_t>(labels.bytes[i])));
+      add(cells, to, i + 1);
+    }
+    first_file_ = false;
+  }
+
   Table finish(std::string folder, const std::string& where) {
     if (builder_.rows() == 0) {
       throw Error("no_rows", fmt::format("'{}' holds no rows", where),
@@ -69,6 +129,14 @@ class TableReader {
   }
 
  private:
+  static std::vector<fs::path> children(const fs::path& folder) {
+    std::vector<fs::path> entries;
+    if (!fs::is_directory(folder)) return entries;
+    for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
+    std::sort(entries.begin(), entries.end());
+    return entries;
+  }
+
   void tick(const TextStream& stream, uint64_t line) {
     if (builder_.rows() % kTickRows != 0) return;
     reporter_.progress(fmt::format("reading '{}': {} rows, line {}, {}", stream.where(),
@@ -290,7 +358,26 @@ TableLayout table_layout(const fs::path& path) {
   if (extension == ".jsonl" || extension == ".ndjson") return TableLayout::kJsonLines;
   if (extension == ".csv" || extension == ".tsv") return TableLayout::kDelimited;
   if (extension == ".arff") return TableLayout::kArff;
+  if (is_idx_name(path)) return TableLayout::kIdx;
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored))
+    return is_picture_name(path.filename().string()) ? TableLayout::kPictures : TableLayout::kNone;
+  // A folder counts by the first files that are found in it.
+  for (const auto& entry : fs::directory_iterator(path, ignored)) {
+    if (!entry.is_directory(ignored)) {
+      if (is_picture_name(entry.path().filename().string())) return TableLayout::kPictures;
+      continue;
+    }
+    for (const auto& file : fs::directory_iterator(entry.path(), ignored)) {
+      if (is_picture_name(file.path().filename().string())) return TableLayout::kPictures;
+    }
+  }
   return TableLayout::kNone;
+}
+
+bool holds_pictures(const fs::path& path) {
+  const TableLayout layout = table_layout(path);
+  return layout == TableLayout::kPictures || layout == TableLayout::kIdx;
 }
 
 Table read_table(std::span<const fs::path> paths, const TableOptions& options, Reporter& reporter) {
@@ -299,12 +386,23 @@ Table read_table(std::span<const fs::path> paths, const TableOptions& options, R
     const TableLayout layout = table_layout(path);
     if (layout == TableLayout::kNone) {
       throw Error("not_a_table", fmt::format("'{}' is no table", path.string()),
-                  "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst)");
+                  "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst); pictures are "
+                  ".jpg, .png or .webp, folders of them, or an IDX file");
+    }
+    if (layout == TableLayout::kPictures) {
+      reader.pictures(path);
+      continue;
+    }
+    if (layout == TableLayout::kIdx) {
+      reader.idx(path);
+      continue;
     }
     const bool tsv = lower(without_compression(path).extension().string()) == ".tsv";
     reader.read(open_bytes(path), path.string(), layout, tsv);
   }
-  return reader.finish(paths.front().parent_path().string(), paths.front().string());
+  // Names of pictures in a table start from its folder; those found here are whole already.
+  const fs::path& first = paths.front();
+  return reader.finish(holds_pictures(first) ? "" : first.parent_path().string(), first.string());
 }
 
 Table read_csv_text(std::string text, std::string where) {

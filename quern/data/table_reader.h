@@ -11,8 +11,19 @@
 namespace quern::data {
 
 /// Formats of tables, by name (compression suffixes left out).
-enum class TableLayout : uint8_t { kNone, kDelimited, kJsonLines, kArff };
+enum class TableLayout : uint8_t {
+  kNone,
+  kDelimited,
+  kJsonLines,
+  kArff,
+  kPictures,  // a picture, a folder of pictures, or of folders named by class
+  kIdx,       // pictures of an IDX file, with the labels of the file of the same name
+};
 TableLayout table_layout(const fs::path& path);
+/// The columns of the last two layouts.
+inline constexpr std::string_view kImageColumn = "image";
+inline constexpr std::string_view kLabelColumn = "label";
+bool holds_pictures(const fs::path& path);
 
 struct TableOptions {
   size_t memory_budget = size_t{256} << 20;  // bytes of cells held in memory; the rest on disk

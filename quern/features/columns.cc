@@ -273,7 +273,10 @@ EncodedRows ColumnEncoder::encode(const data::Table& table, std::span<const size
       }
       out.texts.push_back(std::move(text));
     }
-    if (!image_.empty()) out.pictures.emplace_back(table.cell(row, at[column++]));
+  }
+  if (picture_.present()) {
+    out.picture = picture_;
+    out.pixels = load_pictures(picture_, table, at.back(), rows);
   }
   return out;
 }
@@ -307,7 +310,13 @@ ordered_json ColumnEncoder::to_json() const {
   return {{"numbers", std::move(numbers)},
           {"categories", std::move(categories)},
           {"texts", texts_},
-          {"image", image_}};
+          {"image", image_},
+          {"picture",
+           {{"height", picture_.height},
+            {"width", picture_.width},
+            {"channels", picture_.channels},
+            {"mean", picture_.mean},
+            {"deviation", picture_.deviation}}}};
 }
 
 ColumnEncoder ColumnEncoder::from_json(const json& source, std::string_view where) {
@@ -342,6 +351,21 @@ ColumnEncoder ColumnEncoder::from_json(const json& source, std::string_view wher
   }
   encoder.texts_ = field<std::vector<std::string>>(source, "texts", where);
   encoder.image_ = field<std::string>(source, "image", where);
+  if (!encoder.image_.empty()) {
+    const json picture = field<json>(source, "picture", where);
+    PictureFeature& p = encoder.picture_;
+    p.column = encoder.image_;
+    p.height = field<int64_t>(picture, "height", where);
+    p.width = field<int64_t>(picture, "width", where);
+    p.channels = field<int64_t>(picture, "channels", where);
+    p.mean = field<std::array<double, 3>>(picture, "mean", where);
+    p.deviation = field<std::array<double, 3>>(picture, "deviation", where);
+    constexpr int64_t kMostSide = 4096;
+    if (p.height < 1 || p.width < 1 || p.height > kMostSide || p.width > kMostSide ||
+        (p.channels != 1 && p.channels != 3) ||
+        !std::all_of(p.deviation.begin(), p.deviation.end(), [](double d) { return d > 0; }))
+      refuse("the size or the scale of its pictures is out of range");
+  }
   return encoder;
 }
 

@@ -10,6 +10,7 @@
 
 #include "quern/data/column_types.h"
 #include "quern/data/table.h"
+#include "quern/features/pictures.h"
 
 namespace quern::features {
 
@@ -50,7 +51,8 @@ struct EncodedRows {
   std::vector<float> places;          // (rows, numbers), NaN: missing
   std::vector<int32_t> category_ids;  // (rows, categories)
   std::vector<std::string> texts;     // (rows) where there are text columns: joined by a line end
-  std::vector<std::string> pictures;  // (rows) paths, where there is a picture column
+  PictureFeature picture;             // where there is a picture column
+  std::vector<uint8_t> pixels;        // (rows, height, width, channels) of it
 };
 
 /// What turns a row of a table into model input: fitted on training rows alone, saved with the
@@ -70,6 +72,9 @@ class ColumnEncoder {
   std::span<const CategoryFeature> categories() const { return categories_; }
   std::span<const std::string> text_columns() const { return texts_; }
   const std::string& image_column() const { return image_; }  // empty: none
+  /// How that column's pictures are taken; set after fit and before encode.
+  const PictureFeature& picture() const { return picture_; }
+  void set_picture(PictureFeature picture) { picture_ = std::move(picture); }
   /// Columns of the table that the model reads.
   std::vector<std::string> columns() const;
   /// Inputs of each number: pieces of the longest, and one for "missing".
@@ -88,6 +93,7 @@ class ColumnEncoder {
   std::vector<CategoryFeature> categories_;
   std::vector<std::string> texts_;
   std::string image_;
+  PictureFeature picture_;
 };
 
 }  // namespace quern::features

@@ -213,13 +213,24 @@ std::string to_json(const EncoderConfig& c) {
   json["model_type"] = kEncoderType;
   json["torch_dtype"] = "float32";
   json["quern"] = section(c.trunk);
-  json["encoder"] = ordered_json{
-      {"numbers", c.numbers},          {"number_bins", c.number_bins},
-      {"categories", c.categories},    {"ngram_buckets", c.ngram_buckets},
-      {"ngram_bag", c.ngram_bag},      {"answer", c.answer == Answer::kClass ? "class" : "value"},
-      {"outputs", c.outputs},          {"members", c.members},
-      {"head_layers", c.head_layers},  {"head_width", c.head_width},
-      {"head_dropout", c.head_dropout}};
+  json["encoder"] = ordered_json{{"numbers", c.numbers},
+                                 {"number_bins", c.number_bins},
+                                 {"categories", c.categories},
+                                 {"ngram_buckets", c.ngram_buckets},
+                                 {"ngram_bag", c.ngram_bag},
+                                 {"answer", c.answer == Answer::kClass ? "class" : "value"},
+                                 {"outputs", c.outputs},
+                                 {"members", c.members},
+                                 {"head_layers", c.head_layers},
+                                 {"head_width", c.head_width},
+                                 {"head_dropout", c.head_dropout},
+                                 {"mixes", c.mixes},
+                                 {"image",
+                                  {{"height", c.image.height},
+                                   {"width", c.image.width},
+                                   {"channels", c.image.channels},
+                                   {"stem", c.image.stem},
+                                   {"patch", c.image.patch}}}};
   return json.dump(2) + "\n";
 }
 
@@ -260,6 +271,13 @@ EncoderConfig encoder_from_json(std::string_view text, std::string_view where) {
   c.head_layers = field<int64_t>(e, "head_layers", where);
   c.head_width = field<int64_t>(e, "head_width", where);
   c.head_dropout = field<float>(e, "head_dropout", where);
+  c.mixes = field<bool>(e, "mixes", where);
+  const json& image = part(e, "image");
+  c.image.height = field<int64_t>(image, "height", where);
+  c.image.width = field<int64_t>(image, "width", where);
+  c.image.channels = field<int64_t>(image, "channels", where);
+  c.image.stem = field<int64_t>(image, "stem", where);
+  c.image.patch = field<int64_t>(image, "patch", where);
   c.validate();
   return c;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -22,7 +23,7 @@ class EncoderTracer {
 
   Graph run() {
     blocks_.declare_random(c_.head_dropout > 0);
-    Value x = join(columns(), text());
+    Value x = join(join(columns(), image()), text());
     x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
     if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
     if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
@@ -56,13 +57,32 @@ class EncoderTracer {
     return x;
   }
 
+  Value image() {
+    if (!c_.has_image()) return {};
+    const ImageInput& image = c_.image;
+    Value x = g_.input("image",
+                       {DType::kF32, {options_.batch, image.height, image.width, image.channels}});
+    for (int64_t round = 0; round < image.stem; ++round) {
+      const std::string name = fmt::format("embed.image.stem.{}", round);
+      x = graph::unfold(g_, x, {.kernel = 3, .stride = 1, .padding = 1});
+      x = graph::linear(g_, x, parameter(name + ".weight"), {}, {}, graph::Activation::kRelu);
+      x = graph::max_pool(g_, x, {.kernel = 3, .stride = 2, .padding = 1});
+    }
+    if (image.stem == 0) {
+      x = graph::unfold(g_, x, {.kernel = image.patch, .stride = image.patch, .padding = 0});
+      x = graph::linear(g_, x, parameter("embed.image.weight"), parameter("embed.image.bias"));
+    }
+    x = graph::reshape(g_, x, {options_.batch, c_.image_tokens(), c_.trunk.width});
+    return graph::add(g_, x, parameter("embed.image.position"));
+  }
+
   Value text() {
     if (!c_.has_text()) return {};
     const int64_t batch = options_.batch;
     const int64_t length = c_.trunk.context;
     const Value ids = g_.input("ids", {DType::kI32, {batch, length}});
     lengths_ = g_.input("lengths", {DType::kI32, {batch}});
-    if (c_.columns() == 0) {
+    if (c_.columns() + c_.image_tokens() == 0) {
       sequence_.lengths = lengths_;
     } else {
       sequence_.lengths = g_.input("sequence_lengths", {DType::kI32, {batch}});
@@ -74,6 +94,7 @@ class EncoderTracer {
   Value gather(Value x) {
     const int64_t batch = options_.batch;
     const int64_t columns = c_.columns();
+    const int64_t pictures = c_.image_tokens();
     const int64_t total = g_.shape(x)[1];
     Value row;
     const auto part = [&](int64_t begin, int64_t end) {
@@ -83,7 +104,8 @@ class EncoderTracer {
     if (columns > 0) {
       also(graph::reshape(g_, part(0, columns), {batch, columns * c_.trunk.width}));
     }
-    if (c_.has_text()) also(graph::reduce(g_, part(columns, total), lengths_, true));
+    if (pictures > 0) also(pooled(part(columns, columns + pictures), "image", {}));
+    if (c_.has_text()) also(graph::reduce(g_, part(columns + pictures, total), lengths_, true));
     if (c_.ngram_buckets > 0) {
       const Value bag = g_.input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
       const Value scale = g_.input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
@@ -92,6 +114,14 @@ class EncoderTracer {
       also(graph::multiply(g_, sum, scale));
     }
     return row;
+  }
+
+  /// Sequence pooling: a learned score a token, softmax over the valid ones (Hassani et al. 2021).
+  Value pooled(Value x, const std::string& kind, Value lengths) {
+    const std::string name = "pool." + kind;
+    Value scores = graph::linear(g_, x, parameter(name + ".weight"), parameter(name + ".bias"));
+    scores = graph::reshape(g_, scores, {options_.batch, g_.shape(x)[1]});
+    return graph::pool(g_, x, scores, lengths);
   }
 
   /// (B,F) -> (B,k,outputs).
@@ -139,8 +169,7 @@ class EncoderTracer {
     const auto [second, partner_nll] =
         graph::cross_entropy(g_, logits, partner, weight, partner_weight, c_.trunk.label_smoothing);
     g_.name_output("loss", graph::add(g_, loss, second));
-    g_.name_output("nll", graph::add(g_, graph::multiply(g_, nll, row_weight),
-                                     graph::multiply(g_, partner_nll, partner_weight)));
+    g_.name_output("nll", shared(graph::add(g_, nll, partner_nll)));
   }
 
   const EncoderConfig& c_;
@@ -151,14 +180,32 @@ class EncoderTracer {
   Value lengths_;
 };
 
+/// Side of what a 3 × 3 max-pool of stride 2 and padding 1 leaves.
+int64_t halved(int64_t side) { return (side - 1) / 2 + 1; }
+
 }  // namespace
 
 int64_t EncoderConfig::category_rows() const {
   return std::accumulate(categories.begin(), categories.end(), int64_t{0});
 }
 
+int64_t EncoderConfig::image_tokens() const {
+  if (!has_image()) return 0;
+  int64_t rows = image.height;
+  int64_t columns = image.width;
+  for (int64_t round = 0; round < image.stem; ++round) {
+    rows = halved(rows);
+    columns = halved(columns);
+  }
+  return image.stem > 0 ? rows * columns : (rows / image.patch) * (columns / image.patch);
+}
+
+int64_t EncoderConfig::stem_width(int64_t round) const {
+  return std::max<int64_t>(trunk.width >> (image.stem - 1 - round), 8);
+}
+
 int64_t EncoderConfig::head_inputs() const {
-  const int64_t pooled = (has_text() ? 1 : 0) + (ngram_buckets > 0 ? 1 : 0);
+  const int64_t pooled = (has_text() ? 1 : 0) + (has_image() ? 1 : 0) + (ngram_buckets > 0 ? 1 : 0);
   return (columns() + pooled) * trunk.width;
 }
 

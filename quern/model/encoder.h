@@ -17,6 +17,14 @@ enum class Answer : uint8_t {
   kValue,  // one number: squared error of the standardised target
 };
 
+/// Pictures as tokens: a convolutional stem (Hassani et al. 2021, "Escaping the Big Data
+/// Paradigm"), or plain patches.
+struct ImageInput {
+  int64_t height = 0, width = 0, channels = 0;  // 0: no pictures
+  int64_t stem = 0;   // rounds of convolution 3 × 3, ReLU and max-pool 3 × 3 of stride 2
+  int64_t patch = 0;  // without a stem: pixels of a patch's side
+};
+
 /// Everything that fixes an encoder's graph: a record (columns, a text, or both)
 /// becomes one sequence of tokens, passes the transformer's blocks, and is answered by an ensemble
 /// of heads that share their weights.
@@ -30,6 +38,8 @@ struct EncoderConfig {
   int64_t ngram_buckets = 0;        // bag of hashed n-grams of the text beside attention; 0: none
   int64_t ngram_bag = 0;            // its capacity
 
+  ImageInput image;
+
   Answer answer = Answer::kClass;
   int64_t outputs = 2;
   int64_t members = 1;      // of the ensemble (Gorishniy et al. 2025, "TabM", the mini variant)
@@ -39,6 +49,11 @@ struct EncoderConfig {
   bool mixes = false;  // mixup or cutmix: the training graph takes a partner's label too
 
   bool has_text() const { return trunk.vocabulary > 0; }
+  bool has_image() const { return image.height > 0; }
+  int64_t image_tokens() const;
+  /// Channels that round `round` of the stem gives: the width, halved for each round before the
+  /// last.
+  int64_t stem_width(int64_t round) const;
   int64_t category_rows() const;  // of the one table of all category columns
   int64_t columns() const { return numbers + static_cast<int64_t>(categories.size()); }
   int64_t head_inputs() const;  // width of the vector that the head sees
@@ -55,14 +70,17 @@ bool is_encoder_json(std::string_view text, std::string_view where);
 
 /// Names: embed.number.{weight (N,C,bins),bias (N,C)}; embed.category (rows,C) with
 /// embed.category_bias (columns,C); embed.weight (V,C), embed.position (T,C) of text;
-/// embed.image.…; embed.ngram (buckets,C); layers.…; norm.…; head.scale (k,F),
-/// head.N.{weight,bias}, head.out.{weight (k,outputs,H),bias (k,outputs)}.
+/// embed.image.stem.N.weight (C_N,9·C_before) or embed.image.{weight,bias},
+/// embed.image.position (tokens,C), pool.image.{weight (1,C),bias}; embed.ngram (buckets,C);
+/// layers.…; norm.…; head.scale (k,F), head.N.{weight,bias}, head.out.{weight (k,outputs,H),bias
+/// (k,outputs)}.
 void declare_encoder(const EncoderConfig& config, graph::ParameterStore& store);
 void initialise_encoder(const EncoderConfig& config, graph::ParameterStore& store, uint64_t seed);
 
 /// Traces the encoder. Inputs, each where the configuration asks for it: "numbers" (B,N,bins) f32,
-/// "categories" (B,columns) i32 rows of the table (-1: unknown), "ids" (B,T) i32 and "lengths" (B)
-/// i32 (beside columns also "sequence_lengths", of all tokens), "ngrams" (B,1,G) i32
+/// "categories" (B,columns) i32 rows of the table (-1: unknown), "image" (B,H,W,C) f32, "ids" (B,T)
+/// i32 and "lengths" (B) i32 (beside columns also "sequence_lengths", of all tokens), "ngrams"
+/// (B,1,G) i32
 /// (-1: none) and "ngram_scale" (B,C) f32. Training also takes
 /// "targets" (B,k) i32 or f32, "row_weight" (B,k) f32 and "loss_weight" (1), with `mixes`
 /// "partner_targets" and "partner_weight" (B,k) too; it gives "loss" and "nll" (B,k). Evaluation

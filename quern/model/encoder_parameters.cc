@@ -45,6 +45,8 @@ void initialise_one(const EncoderConfig& c, const graph::ParameterInfo& paramete
         name.ends_with("attention.out.weight") || name.ends_with("ffn.down.weight");
     const double deviation = writes_residual ? residual : 0.02;
     for (float& value : values) value = static_cast<float>(deviation * random.normal());
+  } else if (name.starts_with("embed.image.stem")) {
+    fill_uniform(values, std::sqrt(6 / fan_in_of(parameter)), random);  // He et al. 2015
   } else if (name == "embed.ngram") {
     std::fill(values.begin(), values.end(), 0.0F);
   } else if (name == "embed.category" || name == "embed.category_bias") {
@@ -67,8 +69,20 @@ void EncoderConfig::validate() const {
   require(!trunk.causal && trunk.position == Position::kNone,
           "an encoder's blocks look both ways and take no positions of their own",
           "leave model.position to the encoder");
-  require(columns() > 0 || has_text(), "the model has no input",
-          "give at least one column or text");
+  require(columns() > 0 || has_text() || has_image(), "the model has no input",
+          "give at least one column, text or picture");
+  if (has_image()) {
+    constexpr int64_t kMostSide = 4096;
+    require(image.height <= kMostSide && image.width >= 1 && image.width <= kMostSide &&
+                (image.channels == 1 || image.channels == 3),
+            "a picture has 1 to 4,096 pixels a side and 1 or 3 channels", "model.image_size");
+    require(image.stem >= 0 && image.stem <= 8, "model.stem is 0 to 8 rounds", "model.stem = 2");
+    require(image.stem > 0 ||
+                (image.patch >= 1 && image.patch <= image.height && image.patch <= image.width),
+            "a patch is no larger than the picture", "model.patch = 4");
+    require(image_tokens() <= 16'384, "the picture gives more than 16,384 tokens",
+            "take a larger model.patch, more rounds of model.stem, or a smaller model.image_size");
+  }
   require(outputs >= 1 && members >= 1 && head_layers >= 0 && (head_layers == 0 || head_width >= 1),
           "outputs, regularise.ensemble and the head's width must be at least 1",
           "leave them out to take the defaults");
@@ -93,6 +107,23 @@ void declare_encoder(const EncoderConfig& c, graph::ParameterStore& store) {
     declare("embed.category", {c.category_rows(), width}, ParameterGroup::kEmbedding);
     declare("embed.category_bias", {static_cast<int64_t>(c.categories.size()), width},
             ParameterGroup::kVector);
+  }
+  if (c.has_image()) {
+    int64_t channels = c.image.channels;
+    for (int64_t round = 0; round < c.image.stem; ++round) {
+      const int64_t next = c.stem_width(round);
+      declare(fmt::format("embed.image.stem.{}.weight", round), {next, 9 * channels},
+              ParameterGroup::kMatrix);
+      channels = next;
+    }
+    if (c.image.stem == 0) {
+      declare("embed.image.weight", {width, c.image.patch * c.image.patch * channels},
+              ParameterGroup::kMatrix);
+      declare("embed.image.bias", {width}, ParameterGroup::kVector);
+    }
+    declare("embed.image.position", {c.image_tokens(), width}, ParameterGroup::kEmbedding);
+    declare("pool.image.weight", {1, width}, ParameterGroup::kEmbedding);
+    declare("pool.image.bias", {1}, ParameterGroup::kVector);
   }
   if (c.has_text()) {
     declare("embed.weight", {c.trunk.vocabulary, width}, ParameterGroup::kEmbedding);

@@ -28,6 +28,8 @@ EncoderConfig mixed() {
   config.categories = {4, 7};
   config.ngram_buckets = 13;
   config.ngram_bag = 4;
+  config.image = {.height = 9, .width = 7, .channels = 3, .stem = 2, .patch = 0};
+  config.mixes = true;
   config.outputs = 3;
   config.members = 2;
   config.head_width = 24;
@@ -57,8 +59,9 @@ void fill(const graph::Executor& executor, uint64_t seed) {
   const TensorView lengths = executor.input("lengths");
   for (int64_t i = 0; i < lengths.elements(); ++i) {
     lengths.i32()[i] = static_cast<int32_t>(1 + i % 6);
-    executor.input("sequence_lengths").i32()[i] = static_cast<int32_t>(5 + 1 + i % 6);
+    executor.input("sequence_lengths").i32()[i] = static_cast<int32_t>(5 + 6 + 1 + i % 6);
   }
+  for (float& v : executor.input("image").f32_span()) v = static_cast<float>(random.normal());
   for (float& v : executor.input("ngram_scale").f32_span()) v = 0.25F;
 }
 
@@ -79,7 +82,11 @@ TEST(Encoder, GradientsAreThoseOfFiniteDifferences) {
   const TensorView targets = executor.input("targets");
   for (int64_t i = 0; i < targets.elements(); ++i)
     targets.i32()[i] = static_cast<int32_t>(i / 2 % 3);
-  for (float& w : executor.input("row_weight").f32_span()) w = 1;
+  for (float& w : executor.input("row_weight").f32_span()) w = 0.7F;
+  const TensorView partners = executor.input("partner_targets");
+  for (int64_t i = 0; i < partners.elements(); ++i)
+    partners.i32()[i] = static_cast<int32_t>((i + 1) / 2 % 3);
+  for (float& w : executor.input("partner_weight").f32_span()) w = 0.3F;
   *executor.input("loss_weight").f32() = 0.1F;
   const auto loss = [&] {
     executor.run();

@@ -199,23 +199,23 @@ void apply_preset(ModelConfig& config, std::string_view preset) {
     config.activation = FeedForward::kGelu;
     config.bias = true;
     config.scale_embedding = false;
-  } else if (preset == "ft-transformer" || preset == "bert") {
+  } else if (preset == "ft-transformer" || preset == "bert" || preset == "vit") {
     // Encoders: columns have no order, and text takes learned positions at its input.
     const bool text = preset == "bert";
     config.position = Position::kNone;
     config.norm = NormKind::kLayer;
     config.norm_place = text ? NormPlace::kPost : NormPlace::kPre;
-    config.activation = text ? FeedForward::kGelu : FeedForward::kReglu;
+    config.activation = preset == "ft-transformer" ? FeedForward::kReglu : FeedForward::kGelu;
     config.bias = true;
     config.causal = false;
     config.scale_embedding = false;
   } else {
-    const std::vector<std::string> known = {"article",        "gpt2", "llama",
-                                            "ft-transformer", "bert", "sasrec"};
+    const std::vector<std::string> known = {"article", "gpt2",   "llama", "ft-transformer",
+                                            "bert",    "sasrec", "vit"};
     const auto near = nearest(preset, known);
     throw UsageError("bad_value", fmt::format("model.preset = \"{}\" is not known", preset),
                      near ? fmt::format("did you mean \"{}\"?", *near)
-                          : "choose article, gpt2, llama, ft-transformer, bert or sasrec");
+                          : "choose article, gpt2, llama, ft-transformer, bert, sasrec or vit");
   }
   config.preset = preset;
   config.tie_embeddings = true;

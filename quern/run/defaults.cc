@@ -152,18 +152,51 @@ namespace {
 
 void decide_row_size(Options& options, const RowFacts& facts) {
   const bool small = facts.rows < 3000;
+  const bool pictures = facts.picture_side > 0;
   const auto by_data = [&](std::string_view key, auto value) {
     options.set(key, value, Layer::kData, fmt::format("{} rows", facts.rows));
   };
   if (options.is_auto("model.preset")) {
-    options.set("model.preset", facts.text ? "bert" : "ft-transformer", Layer::kData,
-                facts.text ? "texts" : "columns");
+    options.set("model.preset",
+                pictures     ? "vit"
+                : facts.text ? "bert"
+                             : "ft-transformer",
+                Layer::kData,
+                pictures     ? "pictures"
+                : facts.text ? "texts"
+                             : "columns");
   }
   if (options.is_auto("model.size")) by_data("model.size", std::string_view("tiny"));
   const std::string size(options.text("model.size"));
   const auto by_size = [&](std::string_view key, auto value) {
     options.set(key, value, Layer::kSize, size);
   };
+  if (pictures) {
+    by_data("model.image_size", int64_t{0});
+    by_data("model.patch", int64_t{4});
+    // Down to about 49 tokens.
+    int64_t rounds = 0;
+    for (int64_t side = facts.picture_side; side > 8; side = (side + 1) / 2) ++rounds;
+    by_data("model.stem", std::max<int64_t>(rounds, 1));
+    by_size("model.width", size == "tiny"    ? int64_t{64}
+                           : size == "small" ? int64_t{128}
+                                             : int64_t{256});
+    by_size("model.layers", size == "tiny" ? int64_t{4} : int64_t{7});
+    by_size("model.ffn_width", options.integer("model.width") * 2);
+    by_size("model.head_layers", int64_t{0});
+    by_size("train.learning_rate", 1e-3);
+    by_size("train.beta2", 0.999);
+    by_size("regularise.weight_decay", 0.06);
+    by_size("regularise.label_smoothing", 0.1);
+    by_data("train.batch", int64_t{64});
+    by_data("regularise.dropout", 0.0);
+    by_data("regularise.attention_dropout", 0.1);
+    by_data("regularise.head_dropout", 0.0);
+    by_data("regularise.ensemble", int64_t{1});
+    by_data("regularise.ema", small ? 0.99 : 0.998);
+    if (options.text("regularise.augment") == "auto")
+      by_data("regularise.augment", std::string_view(small ? "strong" : "light"));
+  }
   const int64_t step = size == "tiny" ? 1 : size == "small" ? 2 : size == "base" ? 4 : 8;
   by_size("model.width", (facts.text ? 64 : 32) * step);
   by_size("model.heads", int64_t{4});
@@ -243,6 +276,8 @@ model::EncoderConfig encoder_config(const Options& options) {
   config.ngram_buckets = options.integer("model.ngram_buckets");
   config.ngram_bag = config.ngram_buckets > 0 ? 256 : 0;
   config.trunk.ngram_buckets = config.trunk.ngram_orders = 0;
+  config.image.stem = options.is_auto("model.stem") ? 0 : options.integer("model.stem");
+  config.image.patch = options.is_auto("model.patch") ? 0 : options.integer("model.patch");
   config.members = options.integer("regularise.ensemble");
   config.head_layers = options.integer("model.head_layers");
   config.head_width = options.integer("model.head_width");

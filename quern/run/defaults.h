@@ -24,7 +24,8 @@ struct RowFacts {
   uint64_t rows = 0;    // to train on
   int64_t columns = 0;  // features: numbers and categories
   bool text = false;
-  uint64_t bytes = 0;  // of the longest text but one in twenty
+  int64_t picture_side = 0;  // of the shorter side; 0: no pictures
+  uint64_t bytes = 0;        // of the longest text but one in twenty
   bool classify = true;
 };
 

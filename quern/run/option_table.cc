@@ -53,7 +53,7 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "gpt2|llama3|chinese"},
 
     {"model.preset", kChoice, "auto", "The family of the model",
-     "auto|article|gpt2|llama|ft-transformer|bert|sasrec"},
+     "auto|article|gpt2|llama|ft-transformer|bert|sasrec|vit"},
     {"model.size", kChoice, "auto", "One dial for width, depth, heads, context, batch and rate",
      "auto|tiny|small|base|large"},
     {"model.layers", kInteger, "auto", "Transformer blocks; an encoder of columns may have none",
@@ -75,6 +75,13 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "Hashed n-gram embeddings added to the input, of orders 2 to this + 1; 0: none", "", 0, 7},
     {"model.ngram_buckets", kInteger, "auto", "Rows of the n-gram embedding table", "", 0, 1 << 28},
 
+    {"model.image_size", kInteger, "auto", "Pixels of a picture's side; 0: as they are, at most 64",
+     "", 0, 4096, kTables},
+    {"model.stem", kInteger, "auto",
+     "Rounds of convolution and pooling that turn pictures into tokens; 0: plain patches", "", 0, 8,
+     kTables},
+    {"model.patch", kInteger, "auto", "Pixels of a patch's side, without a stem", "", 1, 256,
+     kTables},
     {"model.head_layers", kInteger, "auto", "Hidden layers of the head that answers", "", 0, 16,
      kTables},
     {"model.head_width", kInteger, "auto", "Width of the head's hidden layers", "", 1, 1 << 16,

@@ -84,8 +84,12 @@ RowRun load_row_run(const fs::path& folder) {
   for (const auto& feature : columns.categories()) categories.push_back(feature.size());
   const int64_t outputs =
       task == "classify" ? static_cast<int64_t>(run.pipeline.classes.size()) : 1;
+  const auto& picture = columns.picture();
+  const bool pictures = run.config.image.height == picture.height &&
+                        run.config.image.width == picture.width &&
+                        run.config.image.channels == picture.channels;
   const bool bins = run.config.numbers == 0 || run.config.number_bins >= columns.number_bins();
-  if (run.config.numbers != static_cast<int64_t>(columns.numbers().size()) || !bins ||
+  if (run.config.numbers != static_cast<int64_t>(columns.numbers().size()) || !bins || !pictures ||
       run.config.categories != categories || run.config.outputs != outputs ||
       (run.config.answer == model::Answer::kClass) != (task == "classify")) {
     throw Error(

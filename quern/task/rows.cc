@@ -33,8 +33,10 @@ class RowFiller {
     if (c_.has_text()) {
       ids_ = executor.input("ids").i32();
       lengths_ = executor.input("lengths").i32();
-      if (c_.columns() > 0) sequence_lengths_ = executor.input("sequence_lengths").i32();
+      if (c_.columns() + c_.image_tokens() > 0)
+        sequence_lengths_ = executor.input("sequence_lengths").i32();
     }
+    if (c_.has_image()) image_ = executor.input("image").f32();
     if (c_.ngram_buckets > 0) {
       ngrams_ = executor.input("ngrams").i32();
       ngram_scale_ = executor.input("ngram_scale").f32();
@@ -46,6 +48,7 @@ class RowFiller {
     const double drop = noise_ != nullptr ? noise_->column_dropout : 0;
     fill_numbers(b, row, draws, drop);
     fill_categories(b, row, draws, drop);
+    if (c_.has_image()) fill_image(b, row, sample);
     if (c_.has_text()) fill_text(b, row, draws);
     if (c_.ngram_buckets > 0) fill_ngrams(b, row, draws);
   }
@@ -94,7 +97,21 @@ class RowFiller {
     // An empty text still has one position to look at.
     lengths_[b] = static_cast<int32_t>(std::max<int64_t>(count, 1));
     if (sequence_lengths_ != nullptr)
-      sequence_lengths_[b] = static_cast<int32_t>(c_.columns()) + lengths_[b];
+      sequence_lengths_[b] = static_cast<int32_t>(c_.columns() + c_.image_tokens()) + lengths_[b];
+  }
+
+  void fill_image(int64_t b, int64_t row, uint64_t sample) {
+    const features::PictureFeature& feature = rows_.columns.picture;
+    const auto size = static_cast<size_t>(feature.pixels());
+    float* out = image_ + static_cast<size_t>(b) * size;
+    if (row < 0) {
+      std::fill(out, out + size, 0.0F);
+      return;
+    }
+    Random random(noise_ != nullptr ? noise_->seed : 0, Stream::kAugment, sample);
+    write_picture(feature,
+                  std::span(rows_.columns.pixels).subspan(static_cast<size_t>(row) * size, size),
+                  noise_ != nullptr ? &noise_->picture : nullptr, random, out);
   }
 
   void fill_ngrams(int64_t b, int64_t row, Draws& draws) {
@@ -123,6 +140,7 @@ class RowFiller {
   int32_t* sequence_lengths_ = nullptr;
   int32_t* ngrams_ = nullptr;
   float* ngram_scale_ = nullptr;
+  float* image_ = nullptr;
 };
 
 }  // namespace
@@ -205,6 +223,40 @@ void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
     }
   }
   fill_rows(config_, train_.inputs, indices_, executor, &noise_, first);
+  if (config_.mixes) fill_partners(first, executor);
+}
+
+/// Cutmix (Yun et al. 2019): a rectangle of another row's picture, and its label by the share.
+void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
+  const features::PictureFeature& feature = train_.inputs.columns.picture;
+  const auto size = static_cast<size_t>(feature.pixels());
+  const uint64_t count = samples();
+  float* image = executor.input("image").f32();
+  float* weights = executor.input("row_weight").f32();
+  float* partner_weights = executor.input("partner_weight").f32();
+  int32_t* partners = executor.input("partner_targets").i32();
+  const auto members = static_cast<size_t>(config_.members);
+  std::vector<float> other(size);
+  for (size_t b = 0; b < indices_.size(); ++b) {
+    Random random(noise_.seed, Stream::kMix, first + b);
+    const bool mixes = random.uniform() < noise_.picture.mix;
+    const uint64_t row = mixes ? random.below(count) : static_cast<uint64_t>(indices_[b]);
+    double share = 0;
+    if (mixes) {
+      write_picture(
+          feature,
+          std::span(train_.inputs.columns.pixels).subspan(static_cast<size_t>(row) * size, size),
+          &noise_.picture, random, other.data());
+      const Rectangle where = draw_rectangle(feature, random.uniform(), random);
+      share = where.share(feature);
+      paste(feature, where, other.data(), image + b * size);
+    }
+    for (size_t k = b * members; k < (b + 1) * members; ++k) {
+      partners[k] = train_.targets.classes[row];
+      partner_weights[k] = weights[k] * static_cast<float>(share);
+      weights[k] *= static_cast<float>(1 - share);
+    }
+  }
 }
 
 uint64_t RowsProblem::evaluation_samples(Part part) const {

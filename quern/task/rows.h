@@ -10,6 +10,7 @@
 #include "quern/features/columns.h"
 #include "quern/features/tokenizer.h"
 #include "quern/model/encoder.h"
+#include "quern/task/augment.h"
 #include "quern/task/problem.h"
 
 namespace quern::task {
@@ -37,6 +38,7 @@ RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig
 struct RowNoise {
   double column_dropout = 0;  // rate of a column's value being taken as missing or unknown
   double token_dropout = 0;   // rate of a token being replaced by another of the vocabulary
+  PictureNoise picture;
   uint64_t seed = 1;
 };
 
@@ -80,6 +82,8 @@ class RowsProblem : public Problem {
   const Side& side(Part part) const { return part == Part::kTrain ? train_ : validation_; }
 
   model::EncoderConfig config_;
+  void fill_partners(uint64_t first, graph::Executor& executor);
+
   Side train_, validation_;
   RowNoise noise_;
   std::vector<int64_t> indices_;   // of the batch filled last

@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "quern/base/error.h"
+#include "quern/data/table_reader.h"
 #include "quern/train/train_recommend.h"
 #include "quern/train/train_rows.h"
 #include "quern/train/train_text.h"
@@ -19,7 +22,14 @@ run::Options known_options(const TrainRequest& request) {
 
 }  // namespace
 
-TrainSummary train(const TrainRequest& request, Reporter& reporter) {
+TrainSummary train(const TrainRequest& asked, Reporter& reporter) {
+  TrainRequest request = asked;
+  if (known_options(request).text("data.target").empty() && !request.data.empty() &&
+      std::all_of(request.data.begin(), request.data.end(), data::holds_pictures)) {
+    request.options.set("data.target", data::kLabelColumn, run::Layer::kData, "pictures by class");
+    if (request.options.text("data.task") == "auto")
+      request.options.set("data.task", "classify", run::Layer::kData, "pictures by class");
+  }
   const run::Options options = known_options(request);
   const std::string_view task = options.text("data.task");
   const bool target = !options.text("data.target").empty();

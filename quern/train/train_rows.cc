@@ -39,6 +39,7 @@ class RowTraining {
       threshold_by_costs(std::string(options_.text("data.costs")));  // refuses before training
     pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     task_ = task::make_table_task(request_.data, options_, reporter_);
+    fit_pictures();
     features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
     features::EncodedRows validation =
         task_.pipeline.columns.encode(task_.table, task_.split.validation);
@@ -53,11 +54,25 @@ class RowTraining {
   }
 
  private:
+  void fit_pictures() {
+    features::ColumnEncoder& columns = task_.pipeline.columns;
+    if (columns.image_column().empty()) return;
+    reporter_.progress("looking at the pictures");
+    const int64_t side =
+        options_.is_auto("model.image_size") ? 0 : options_.integer("model.image_size");
+    columns.set_picture(
+        features::fit_pictures(task_.table, columns.image_column(), task_.split.train, side));
+    const features::PictureFeature& p = columns.picture();
+    reporter_.note(fmt::format("pictures: {} × {} pixels, {}; override with model.image_size",
+                               p.width, p.height, p.channels == 3 ? "colour" : "grey"));
+  }
+
   void decide(const features::EncodedRows& train) {
     run::RowFacts facts;
     facts.rows = task_.split.train.size();
     facts.columns = train.numbers + train.categories;
     facts.text = !train.texts.empty();
+    facts.picture_side = std::min(train.picture.height, train.picture.width);
     facts.classify = task_.pipeline.task == "classify";
     if (facts.text) {
       std::vector<size_t> lengths;
@@ -107,7 +122,16 @@ class RowTraining {
       config_.trunk.vocabulary = 0;
       config_.ngram_buckets = config_.ngram_bag = 0;
     }
+    const features::PictureFeature& picture = columns.picture();
+    if (picture.present()) {
+      config_.image.height = picture.height;
+      config_.image.width = picture.width;
+      config_.image.channels = picture.channels;
+    } else {
+      config_.image = {};
+    }
     const bool classify = task_.pipeline.task == "classify";
+    config_.mixes = classify && picture_noise().mix > 0;
     config_.answer = classify ? model::Answer::kClass : model::Answer::kValue;
     config_.outputs = classify ? static_cast<int64_t>(task_.pipeline.classes.size()) : 1;
     config_.validate();
@@ -133,6 +157,13 @@ class RowTraining {
     }
   }
 
+  task::PictureNoise picture_noise() const {
+    task::PictureNoise noise =
+        task::picture_noise(options_.text("regularise.augment"), task_.pipeline.columns.picture());
+    if (task_.pipeline.task != "classify") noise.mix = 0;
+    return noise;
+  }
+
   uint64_t seed() const { return static_cast<uint64_t>(options_.integer("seed")); }
 
   static double value_of(const std::vector<metrics::Score>& scores, std::string_view name) {
@@ -145,6 +176,7 @@ class RowTraining {
     task::RowNoise noise;
     noise.column_dropout = options_.number("regularise.column_dropout");
     noise.token_dropout = options_.number("regularise.token_dropout");
+    noise.picture = picture_noise();
     noise.seed = static_cast<uint64_t>(options_.integer("seed"));
     const auto side = [&](features::EncodedRows rows, std::span<const size_t> indices) {
       return task::RowsProblem::Side{

@@ -1,0 +1,108 @@
+"""Pictures: folders by class, IDX files and a column of a table; trained on, predicted, refused where broken."""
+
+import csv
+import gzip
+import io
+import json
+import random
+import struct
+import unittest
+import zlib
+
+import house
+
+TRAIN = ["--set", "train.evaluate_every=30", "--set", "model.layers=1", "--set", "train.batch=32"]
+
+
+def png(rows):
+    """Rows of (red, green, blue) as a PNG file."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    raw = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in rows)
+    head = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def stripes(draw, upright, side=16):
+    """Noisy stripes, upright or lying: no single pixel tells which."""
+    period, phase = draw.choice([4, 6]), draw.randrange(6)
+    return [[max(0, min(255, int(draw.gauss(190 if ((x if upright else y) + phase) // (period // 2) % 2 else 60, 20))))
+             for x in range(side)] for y in range(side)]
+
+
+class Pictures(house.TestCase):
+    def make_folder(self, name, count, seed):
+        draw = random.Random(seed)
+        for label in ["lying", "upright"]:
+            folder = self.folder / name / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                grey = stripes(draw, label == "upright")
+                (folder / f"{i:03d}.png").write_bytes(png([[(v, v // 2, 30) for v in row] for row in grey]))
+        return self.folder / name
+
+    def test_folders_by_class(self):
+        data = self.make_folder("train", 150, 1)
+        run = self.folder / "run"
+        done = self.run_ok("train", data, "--out", run, "--json", *TRAIN, "--steps", "60",
+                           "--set", "regularise.augment=light")
+        result = json.loads(done.out)
+        self.assertIn("pictures: 16 × 16 pixels, colour", done.err)
+        self.assertEqual(result["task"], "classify")
+        self.assertIn("logistic regression on pixels", [one["name"] for one in result["baselines"]])
+        fresh = self.make_folder("fresh", 60, 2)
+        scored = json.loads(self.run_ok("evaluate", run, fresh, "--json").out)
+        self.assertEqual(scored["rows"], 120)
+        self.assertGreater(scored["metrics"]["accuracy"]["value"], 0.9)
+        rows = list(csv.DictReader(io.StringIO(self.run_ok("predict", run, fresh / "upright").out.decode())))
+        self.assertEqual(len(rows), 60)
+        one = list(csv.DictReader(io.StringIO(self.run_ok("predict", run, fresh / "upright" / "000.png").out.decode())))
+        self.assertAlmostEqual(float(one[0]["probability upright"]), float(rows[0]["probability upright"]), places=4)
+        broken = fresh / "lying" / "000.png"
+        broken.write_bytes(broken.read_bytes()[:40])
+        refused = house.quern("predict", run, fresh / "lying")
+        self.assertEqual(refused.code, 1)
+        self.assertIn("000.png", refused.err)
+        self.assertEqual(refused.out, b"")
+
+    def test_idx_and_cutmix(self):
+        draw = random.Random(3)
+        labels = [draw.randrange(2) for _ in range(300)]
+        pixels = b"".join(bytes(v for row in stripes(draw, label == 1) for v in row) for label in labels)
+        images = self.folder / "train-images-idx3-ubyte.gz"
+        whole = struct.pack(">IIII", 0x803, 300, 16, 16) + pixels
+        images.write_bytes(gzip.compress(whole))
+        (self.folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">II", 0x801, 300) + bytes(labels)))
+        run = self.folder / "run"
+        result = json.loads(self.run_ok("train", images, "--out", run, "--json", *TRAIN,
+                                        "--set", "regularise.augment=strong", "--steps", "200").out)
+        self.assertGreater(result["validation"]["accuracy"], 0.7)
+        again = json.loads(self.run_ok("evaluate", run, images, "--json").out)
+        self.assertEqual(again["rows"], 300)
+        images.write_bytes(gzip.compress(whole[:-1]))
+        refused = house.quern("evaluate", run, images)
+        self.assertEqual(refused.code, 1)
+        self.assertIn("ask for", refused.err)
+
+    def test_a_column_beside_others(self):
+        folder = self.make_folder("p", 100, 5)
+        draw = random.Random(6)
+        lines = ["photo,weight,price"]
+        for label in ["lying", "upright"]:
+            for i in range(100):
+                weight = draw.uniform(0, 10)
+                price = 10 * weight + (50 if label == "upright" else 0)
+                lines.append(f"p/{label}/{i:03d}.png,{weight:.2f},{price:.2f}")
+        table = self.folder / "goods.csv"
+        table.write_text("\n".join(lines) + "\n")
+        self.assertTrue(folder.is_dir())
+        run = self.folder / "run"
+        result = json.loads(self.run_ok("train", table, "--target", "price", "--out", run, "--json", *TRAIN, "--steps", "300",
+                                        "--set", "regularise.ensemble=2").out)
+        self.assertEqual(result["task"], "regress")
+        self.assertGreater(result["validation"]["r2"], 0.5)
+
+
+if __name__ == "__main__":
+    unittest.main()
