@@ -405,7 +405,7 @@ Table read_table(std::span<const fs::path> paths, const TableOptions& options, R
   return reader.finish(holds_pictures(first) ? "" : first.parent_path().string(), first.string());
 }
 
-Table read_csv_text(std::string text, std::string where) {
+Table read_csv_text(std::string text, const std::string& where) {
   TableReader reader({}, silent_reporter());
   reader.read(open_bytes(std::move(text), where), where, TableLayout::kDelimited, false);
   return reader.finish("", where);

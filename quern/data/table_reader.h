@@ -36,6 +36,6 @@ struct TableOptions {
 Table read_table(std::span<const fs::path> paths, const TableOptions& options, Reporter& reporter);
 
 /// The same of text in memory, as CSV; `where` names it.
-Table read_csv_text(std::string text, std::string where);
+Table read_csv_text(std::string text, const std::string& where);
 
 }  // namespace quern::data

@@ -34,7 +34,7 @@ void initialise_one(const EncoderConfig& c, const graph::ParameterInfo& paramete
   if (name == "head.scale") {
     // Members start apart by signs alone (Gorishniy et al. 2025, section 3.3).
     for (float& value : values) value = c.members == 1 || random.uniform() < 0.5 ? 1.0F : -1.0F;
-  } else if (name.ends_with(".bias")) {
+  } else if (name.ends_with(".bias") || name == "embed.ngram") {
     std::fill(values.begin(), values.end(), 0.0F);
   } else if (name.starts_with("layers.") || name.starts_with("norm")) {
     if (parameter.group == ParameterGroup::kVector) {
@@ -47,8 +47,6 @@ void initialise_one(const EncoderConfig& c, const graph::ParameterInfo& paramete
     for (float& value : values) value = static_cast<float>(deviation * random.normal());
   } else if (name.starts_with("embed.image.stem")) {
     fill_uniform(values, std::sqrt(6 / fan_in_of(parameter)), random);  // He et al. 2015
-  } else if (name == "embed.ngram") {
-    std::fill(values.begin(), values.end(), 0.0F);
   } else if (name == "embed.category" || name == "embed.category_bias") {
     fill_uniform(values, 1 / std::sqrt(static_cast<double>(c.trunk.width)), random);
   } else if (name == "embed.weight" || name.ends_with(".position")) {
