@@ -171,32 +171,6 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   const auto by_size = [&](std::string_view key, auto value) {
     options.set(key, value, Layer::kSize, size);
   };
-  if (pictures) {
-    by_data("model.image_size", int64_t{0});
-    by_data("model.patch", int64_t{4});
-    // Down to about 49 tokens.
-    int64_t rounds = 0;
-    for (int64_t side = facts.picture_side; side > 8; side = (side + 1) / 2) ++rounds;
-    by_data("model.stem", std::max<int64_t>(rounds, 1));
-    by_size("model.width", size == "tiny"    ? int64_t{64}
-                           : size == "small" ? int64_t{128}
-                                             : int64_t{256});
-    by_size("model.layers", size == "tiny" ? int64_t{4} : int64_t{7});
-    by_size("model.ffn_width", options.integer("model.width") * 2);
-    by_size("model.head_layers", int64_t{0});
-    by_size("train.learning_rate", 1e-3);
-    by_size("train.beta2", 0.999);
-    by_size("regularise.weight_decay", 0.06);
-    by_size("regularise.label_smoothing", 0.1);
-    by_data("train.batch", int64_t{64});
-    by_data("regularise.dropout", 0.0);
-    by_data("regularise.attention_dropout", 0.1);
-    by_data("regularise.head_dropout", 0.0);
-    by_data("regularise.ensemble", int64_t{1});
-    by_data("regularise.ema", small ? 0.99 : 0.998);
-    if (options.text("regularise.augment") == "auto")
-      by_data("regularise.augment", std::string_view(small ? "strong" : "light"));
-  }
   const int64_t step = size == "tiny" ? 1 : size == "small" ? 2 : size == "base" ? 4 : 8;
   by_size("model.width", (facts.text ? 64 : 32) * step);
   by_size("model.heads", int64_t{4});
@@ -218,6 +192,32 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("model.ngram_buckets", facts.text ? int64_t{1} << 16 : int64_t{0});
   by_data("model.ngram_orders", int64_t{0});
   by_data("tokenizer.vocabulary", int64_t{2048});
+  // What pictures want otherwise.
+  if (pictures) {
+    by_data("model.image_size", int64_t{0});
+    by_data("model.patch", int64_t{4});
+    // Down to about 49 tokens.
+    int64_t rounds = 0;
+    for (int64_t side = facts.picture_side; side > 8; side = (side + 1) / 2) ++rounds;
+    by_data("model.stem", std::max<int64_t>(rounds, 1));
+    by_size("model.width", size == "tiny"    ? int64_t{64}
+                           : size == "small" ? int64_t{128}
+                                             : int64_t{256});
+    by_size("model.layers", size == "tiny" ? int64_t{4} : int64_t{7});
+    by_size("model.head_layers", int64_t{0});
+    by_size("train.learning_rate", 1e-3);
+    by_size("train.beta2", 0.999);
+    by_size("regularise.weight_decay", 0.06);
+    by_size("regularise.label_smoothing", 0.1);
+    by_data("train.batch", int64_t{64});
+    by_data("regularise.dropout", 0.0);
+    by_data("regularise.attention_dropout", 0.1);
+    by_data("regularise.head_dropout", 0.0);
+    by_data("regularise.ensemble", int64_t{1});
+    by_data("regularise.ema", small ? 0.99 : 0.998);
+    if (options.text("regularise.augment") == "auto")
+      by_data("regularise.augment", std::string_view(small ? "strong" : "light"));
+  }
 }
 
 }  // namespace
