@@ -9,7 +9,7 @@ namespace {
 template <typename... Values>
 Value node(Graph& graph, OpCode op, Attrs attrs, Values... values) {
   const std::array<Value, sizeof...(values)> inputs{values...};
-  return graph.add(op, std::move(attrs), inputs);
+  return graph.add(op, attrs, inputs);
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ InputSpec apart(Shape shape) {
   for (int64_t i = 0; i < count; ++i)
     values.push_back(0.05F * static_cast<float>(i * 101 % count - count / 2));
   return {.fill = InputSpec::Fill::kGiven,
-          .type = {DType::kF32, std::move(shape)},
+          .type = {DType::kF32, shape},
           .floats = std::move(values)};
 }
 InputSpec given_f32(std::vector<float> values) {

@@ -196,7 +196,7 @@ ModelConfig config_from_json(std::string_view text, std::string_view where) {
         "give the folder that quern train wrote");
   }
   const json& q = *ours;
-  const ModelConfig c = read_section(q, where);
+  ModelConfig c = read_section(q, where);
   c.validate();
   refuse_contradiction(whole, c, where);
   return c;
