@@ -1,26 +1,35 @@
 #include "quern/infer/row_predictor.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
 namespace quern::infer {
 namespace {
 
-constexpr int64_t kBatch = 128;
+/// Rows of a plan: few sizes, so that few plans are made, and little of a batch is padding.
+constexpr std::array<int64_t, 4> kBatches = {1, 8, 32, 128};
+constexpr size_t kPlanBytes = size_t{1} << 30;
+
+int64_t batch_for(int64_t rows) {
+  const auto found = std::lower_bound(kBatches.begin(), kBatches.end(), rows);
+  return found == kBatches.end() ? kBatches.back() : *found;
+}
 
 }  // namespace
 
 RowPredictor::RowPredictor(const model::EncoderConfig& config, graph::ParameterStore& parameters,
                            ThreadPool& pool)
-    : config_(config) {
-  const auto make = [&](int64_t batch) {
-    return std::make_unique<graph::Executor>(
-        graph::Plan(model::trace_encoder(config_, parameters, {.batch = batch}), {}), parameters,
-        states_, pool);
+    : config_(config), parameters_(parameters), pool_(pool), plans_(kPlanBytes) {}
+
+graph::Executor& RowPredictor::executor_for(int64_t batch) {
+  const auto make = [&] {
+    return graph::Executor(
+        graph::Plan(model::trace_encoder(config_, parameters_, {.batch = batch}), {}), parameters_,
+        states_, pool_);
   };
-  one_ = make(1);
-  many_ = make(kBatch);
+  return plans_.get({.batch = batch}, make);
 }
 
 std::vector<float> RowPredictor::predict(const task::RowInputs& rows, double temperature) {
@@ -28,9 +37,9 @@ std::vector<float> RowPredictor::predict(const task::RowInputs& rows, double tem
   std::vector<int64_t> indices;
   for (int64_t first = 0; first < rows.rows();) {
     const int64_t left = rows.rows() - first;
-    graph::Executor& executor = left == 1 ? *one_ : *many_;
-    const int64_t batch = left == 1 ? 1 : kBatch;
+    const int64_t batch = batch_for(left);
     const int64_t count = std::min(left, batch);
+    graph::Executor& executor = executor_for(batch);
     indices.assign(static_cast<size_t>(batch), -1);
     std::iota(indices.begin(), indices.begin() + count, first);
     task::fill_rows(config_, rows, indices, executor);
@@ -43,10 +52,6 @@ std::vector<float> RowPredictor::predict(const task::RowInputs& rows, double tem
     apply_temperature(answers, config_.outputs, temperature);
   }
   return answers;
-}
-
-size_t RowPredictor::allocated_bytes() const {
-  return one_->allocated_bytes() + many_->allocated_bytes();
 }
 
 void apply_temperature(std::span<float> probabilities, int64_t classes, double temperature) {

@@ -1,16 +1,16 @@
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "quern/base/thread_pool.h"
-#include "quern/graph/plan.h"
+#include "quern/graph/plan_cache.h"
 #include "quern/graph/store.h"
 #include "quern/task/rows.h"
 
 namespace quern::infer {
 
-/// An encoder at work: rows in, answers out, in batches. Its plans are made once.
+/// An encoder at work: rows in, answers out, in batches. A plan is made for the first batch of its
+/// size, sizes being few; what is left of a batch runs in the smallest plan that holds it.
 class RowPredictor {
  public:
   /// The parameters must outlive the predictor.
@@ -21,12 +21,17 @@ class RowPredictor {
   /// standardised values.
   std::vector<float> predict(const task::RowInputs& rows, double temperature = 1);
 
-  size_t allocated_bytes() const;
+  /// Of the plans made so far.
+  size_t allocated_bytes() const { return plans_.bytes(); }
 
  private:
+  graph::Executor& executor_for(int64_t batch);
+
   model::EncoderConfig config_;
+  graph::ParameterStore& parameters_;
+  ThreadPool& pool_;
   graph::StateStore states_;
-  std::unique_ptr<graph::Executor> one_, many_;
+  graph::PlanCache plans_;
 };
 
 /// Probabilities p sharpened or flattened: p^(1/T), normalised, row by row.

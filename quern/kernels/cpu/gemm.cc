@@ -24,12 +24,12 @@ HWY_INLINE void finish_row(const float* from, int64_t columns, float* pre, const
     V32 v = hn::LoadU(d, from + j);  // a padded buffer
     if (count >= kLanes) {
       if (pre) hn::StoreU(v, d, pre + j);
-      v = activate<kActivation>(d, v);
+      v = activate<kActivation>(v).value;
       if (residual) v = hn::Add(v, hn::LoadU(d, residual + j));
       hn::StoreU(v, d, c + j);
     } else {
       if (pre) store_first(v, pre + j, count);
-      v = activate<kActivation>(d, v);
+      v = activate<kActivation>(v).value;
       if (residual) v = hn::Add(v, load_first(residual + j, count));
       store_first(v, c + j, count);
     }
@@ -39,12 +39,12 @@ HWY_INLINE void finish_row(const float* from, int64_t columns, float* pre, const
 // Activation and residual over a tile in a buffer, to rows i.. and columns j.. of C.
 HWY_NOINLINE void finish_tile(const Gemm& gemm, const float* buffer, int64_t ld, int64_t i,
                               int64_t j, int64_t rows, int64_t columns) {
-  with_activation(gemm.activation, [&](auto activation) HWY_ATTR {
+  with_activation(gemm.activation, [&]<Activation kActivation>() HWY_ATTR {
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t at = (i + r) * gemm.ldc + j;
-      finish_row<decltype(activation)::value>(
-          buffer + r * ld, columns, gemm.pre_activation ? gemm.pre_activation + at : nullptr,
-          gemm.residual ? gemm.residual + at : nullptr, gemm.c + at);
+      finish_row<kActivation>(buffer + r * ld, columns,
+                              gemm.pre_activation ? gemm.pre_activation + at : nullptr,
+                              gemm.residual ? gemm.residual + at : nullptr, gemm.c + at);
     }
   });
 }
