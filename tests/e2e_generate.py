@@ -57,6 +57,27 @@ class Generate(house.TestCase):
         for line in (self.run_folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
             json.loads(line)
 
+    def test_evaluation_repeats_the_validation_of_training(self):
+        root = pathlib.Path(self.shared.name)
+        held_out = root / "held-out.txt"
+        held_out.write_text(POEM * 40, encoding="utf-8")
+        text = root / "text.txt"
+        run = root / "judged"
+        trained = self.run_ok("train", text, "--out", run, "--json", *house.SMALL, "--steps", 20,
+                              "--set", f"data.validation={held_out}").json["validation"]
+        scored = self.run_ok("evaluate", run, held_out, "--json").json
+        self.assertEqual(scored["task"], "generate")
+        for name in ("loss", "bits_per_byte", "perplexity"):
+            metric = scored["metrics"][name]
+            self.assertAlmostEqual(metric["value"] / trained[name], 1, places=5)
+            self.assertLess(metric["low"], metric["value"])
+            self.assertLess(metric["value"], metric["high"])
+        empty = root / "empty.txt"
+        empty.write_text("")
+        refused = house.quern("evaluate", run, empty)
+        self.assertEqual(refused.code, 1)
+        self.assertIn("empty.txt", refused.err)
+
     def test_same_seed_same_text_at_any_thread_count(self):
         texts = {self.generate("The", "--seed", 7, "--max-tokens", 40, "--threads", threads).out
                  for threads in (1, 2)}

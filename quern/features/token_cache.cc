@@ -50,16 +50,6 @@ std::string key_of(const data::TextCorpus& corpus, const Tokenizer& tokenizer) {
       fmt::format("{} {} {}", kVersion, corpus.fingerprint(), tokenizer.fingerprint()));
 }
 
-struct Separator {
-  std::optional<uint32_t> id;
-  bool outside = false;  // also before the first document and behind the last one
-};
-
-Separator separator_of(const Tokenizer& tokenizer) {
-  if (const auto end = tokenizer.end_of_text()) return {end, true};
-  return {tokenizer.find("\n"), false};
-}
-
 class PartWriter {
  public:
   PartWriter(const fs::path& path, uint32_t width, const Tokenizer& tokenizer)

@@ -262,6 +262,11 @@ std::optional<uint32_t> Tokenizer::find(std::string_view token_bytes) const {
   return id;
 }
 
+Separator separator_of(const Tokenizer& tokenizer) {
+  if (const auto end = tokenizer.end_of_text()) return {end, true};
+  return {tokenizer.find("\n"), false};
+}
+
 std::string StreamingDecoder::push(uint32_t id) {
   const std::string_view bytes = tokenizer_.token_bytes(id);
   if (skip_special_ && tokenizer_.is_special(id)) return {};

@@ -75,6 +75,14 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What stands between the documents of a stream of tokens.
+struct Separator {
+  std::optional<uint32_t> id;
+  bool outside = false;  // also before the first document and behind the last one
+};
+/// The end of text, or for a tokenizer without it a line end where it has one.
+Separator separator_of(const Tokenizer& tokenizer);
+
 /// Turns tokens into text as they come, never ending inside a character: bytes of an unfinished
 /// character wait for the next token. Malformed bytes come out as U+FFFD.
 class StreamingDecoder {
