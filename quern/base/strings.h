@@ -27,5 +27,7 @@ std::vector<std::string> split_outside_quotes(std::string_view text, char separa
 /// Without the quotes around it, escapes resolved; other text as it is, trimmed.
 std::string unquote(std::string_view text);
 std::string_view trim(std::string_view text);
+/// Bytes in base64 with padding (RFC 4648, section 4).
+std::string base64(std::string_view bytes);
 
 }  // namespace quern

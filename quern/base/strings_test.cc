@@ -60,5 +60,14 @@ TEST(Strings, SplitAndTrim) {
   EXPECT_EQ(trim(" \n"), "");
 }
 
+TEST(Strings, Base64) {
+  // RFC 4648, section 10.
+  const std::vector<std::string> answers{"",         "Zg==",     "Zm8=",    "Zm9v",
+                                         "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+  for (size_t i = 0; i < answers.size(); ++i)
+    EXPECT_EQ(base64(std::string_view("foobar").substr(0, i)), answers[i]);
+  EXPECT_EQ(base64("\xFF\xEF\xBE"), "/+++");
+}
+
 }  // namespace
 }  // namespace quern

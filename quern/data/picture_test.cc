@@ -1,11 +1,11 @@
 #include "quern/data/picture.h"
 
 #include <gtest/gtest.h>
-#include <png.h>
 #include <turbojpeg.h>
 #include <webp/encode.h>
 
 #include "quern/base/error.h"
+#include "quern/formats/png.h"
 
 namespace quern::data {
 namespace {
@@ -22,17 +22,7 @@ Picture halves(int64_t height, int64_t width) {
 }
 
 std::string png(const Picture& p) {
-  png_image image{};
-  image.version = PNG_IMAGE_VERSION;
-  image.width = static_cast<png_uint_32>(p.width);
-  image.height = static_cast<png_uint_32>(p.height);
-  image.format = p.channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-  png_alloc_size_t size = 0;
-  png_image_write_to_memory(&image, nullptr, &size, 0, p.pixels.data(), 0, nullptr);
-  std::string out(size, '\0');
-  png_image_write_to_memory(&image, out.data(), &size, 0, p.pixels.data(), 0, nullptr);
-  out.resize(size);
-  return out;
+  return formats::encode_png({p.height, p.width, p.channels, p.pixels});
 }
 
 std::string jpeg(const Picture& p) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <stdexcept>
+
 namespace quern::report {
 namespace {
 
@@ -10,7 +12,10 @@ constexpr std::string_view kStyle =
     "h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}svg{max-width:100%;height:auto}"
     "table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.25rem .6rem;"
     "text-align:left;vertical-align:top}th{background:#f4f4f4}"
-    "pre{background:#f6f6f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}";
+    "pre{background:#f6f6f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}"
+    ".pictures{display:flex;flex-wrap:wrap;gap:.6rem}.pictures figure{margin:0}"
+    ".pictures img{image-rendering:pixelated;height:auto}"
+    ".pictures figcaption{font-size:.8rem;overflow-wrap:anywhere}";
 
 std::string markdown_cell(std::string_view text) {
   std::string out;
@@ -75,6 +80,20 @@ void HtmlPage::table(const std::vector<std::string>& header, const Rows& rows) {
 }
 
 void HtmlPage::svg(std::string_view element) { body_ += element; }
+
+void HtmlPage::pictures(const std::vector<PictureTile>& tiles, int width) {
+  body_ += "<div class=\"pictures\">\n";
+  for (const PictureTile& tile : tiles) {
+    if (!tile.source.starts_with("data:image/"))
+      throw std::invalid_argument("a page's pictures are data URIs");
+    const std::string caption = escape_html(tile.caption);
+    body_ += fmt::format(
+        "<figure style=\"width:{0}px\"><img src=\"{1}\" width=\"{0}\" alt=\"{2}\">"
+        "<figcaption>{2}</figcaption></figure>\n",
+        width, escape_html(tile.source), caption);
+  }
+  body_ += "</div>\n";
+}
 
 std::string HtmlPage::str() const {
   return fmt::format(

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <stdexcept>
 
 #include "quern/report/html.h"
 #include "quern/report/line_plot.h"
@@ -45,6 +46,14 @@ TEST(LinePlot, EmptyAndFlatSeriesStillDraw) {
   plot.series = {{"a", {}}, {"b", {{1, 2}}}};
   EXPECT_THAT(to_svg(plot), Not(HasSubstr("nan")));
   EXPECT_THAT(to_svg(LinePlot{}), HasSubstr("</svg>"));
+}
+
+TEST(HtmlPage, PicturesStandInThePageItself) {
+  HtmlPage page("t");
+  page.pictures({{"data:image/png;base64,AAAA", "cat <95 %>"}}, 96);
+  EXPECT_THAT(page.str(), HasSubstr("<img src=\"data:image/png;base64,AAAA\" width=\"96\""));
+  EXPECT_THAT(page.str(), HasSubstr("<figcaption>cat &lt;95 %&gt;</figcaption>"));
+  EXPECT_THROW(page.pictures({{"https://example.com/a.png", ""}}, 96), std::invalid_argument);
 }
 
 TEST(HtmlPage, EscapesEverythingGiven) {
