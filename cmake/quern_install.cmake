@@ -3,7 +3,7 @@
 include(CMakePackageConfigHelpers)
 
 set(rooms base report tensor formats kernels graph model sizing data features run metrics task infer
-  train cli)
+  train explain cli)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/quern)
 
 target_compile_features(quern_settings INTERFACE cxx_std_20)

@@ -23,6 +23,7 @@ enum class Stream : uint32_t {
   kBootstrap,
   kAugment,
   kMix,
+  kCoalition,
   kTest = 1000,
 };
 

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "quern/metrics/interval.h"
+
+namespace quern::explain {
+
+/// What each player of a game contributes: base + Σ phi is the value, up to the completeness error.
+struct Attribution {
+  std::string method;                   // "exact", "permutation", …
+  std::string reason;                   // why this method
+  std::string note;                     // what limits the answer; empty where nothing does
+  double base = 0, value = 0;           // of nobody and of everybody
+  std::vector<double> phi;              // (players), in the units of the value
+  std::vector<double> standard_errors;  // (players), 0 where nothing was sampled
+  std::vector<double> margins;          // (players), half the width of the 95 % interval
+  uint64_t seed = 0;
+  size_t evaluations = 0;  // of the game
+  bool exact = false;      // phi are the values sought, up to rounding
+  bool converged = true;   // every margin is within the tolerance asked for
+
+  /// |value - base - Σ phi|.
+  double completeness_error() const;
+  /// phi with its 95 % interval.
+  metrics::Interval interval(size_t player) const;
+  /// The players by falling |phi|, equal ones in their own order.
+  std::vector<size_t> ranking() const;
+};
+
+/// The half width of a two-sided 95 % interval in standard errors, for an error estimated with so
+/// many degrees of freedom (> 0): the .975 quantile of Student's t, to five digits (Hill 1970,
+/// "Algorithm 396").
+double student_t975(double degrees_of_freedom);
+
+}  // namespace quern::explain

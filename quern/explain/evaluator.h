@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "quern/explain/attribution.h"
+#include "quern/explain/game.h"
+
+namespace quern::explain {
+
+/// Asks a game in batches, counts the evaluations and refuses values that are not finite. The
+/// values of nobody and of everybody are asked once, at the start.
+class Evaluator {
+ public:
+  static constexpr size_t kBatch = 256;  // coalitions asked at a time
+
+  /// `max_evaluations` 0: 2 players + 2048.
+  Evaluator(Game& game, size_t max_evaluations);
+
+  size_t players() const { return players_; }
+  double base() const { return base_; }
+  double value() const { return value_; }
+  size_t used() const { return used_; }
+  /// Evaluations left; none once a signal asked the work to end.
+  size_t left() const;
+
+  std::vector<double> operator()(const Coalitions& coalitions);
+
+  /// An attribution with what this knows, phi and errors zero.
+  Attribution start() const;
+
+ private:
+  Game& game_;
+  size_t players_, limit_, used_ = 0;
+  double base_ = 0, value_ = 0;
+};
+
+}  // namespace quern::explain
