@@ -7,7 +7,11 @@
 #include "quern/base/error.h"
 #include "quern/explain/evaluator.h"
 #include "quern/explain/exact.h"
+#include "quern/explain/kernel_shap.h"
+#include "quern/explain/leverage.h"
+#include "quern/explain/owen.h"
 #include "quern/explain/permutation.h"
+#include "quern/explain/stratified.h"
 
 namespace quern::explain {
 namespace {
@@ -16,8 +20,13 @@ struct Named {
   Method method;
   std::string_view name;
 };
-constexpr std::array kMethods = {Named{Method::kAuto, "auto"}, Named{Method::kExact, "exact"},
-                                 Named{Method::kPermutation, "permutation"}};
+constexpr std::array kMethods = {Named{Method::kAuto, "auto"},
+                                 Named{Method::kExact, "exact"},
+                                 Named{Method::kKernel, "kernel"},
+                                 Named{Method::kLeverage, "leverage"},
+                                 Named{Method::kPermutation, "permutation"},
+                                 Named{Method::kOwen, "owen"},
+                                 Named{Method::kStratified, "stratified"}};
 
 size_t budget(size_t players, const EstimateOptions& options) {
   return options.max_evaluations == 0 ? 2 * players + 2048 : options.max_evaluations;
@@ -41,7 +50,23 @@ Attribution trivial(const Evaluator& evaluator) {
 
 Attribution run(Evaluator& evaluator, Method method, const EstimateOptions& options) {
   if (evaluator.players() < 2) return trivial(evaluator);
-  return method == Method::kExact ? exact(evaluator) : permutation(evaluator, options);
+  switch (method) {
+    case Method::kExact:
+      return exact(evaluator);
+    case Method::kKernel:
+      return kernel_shap(evaluator, options);
+    case Method::kPermutation:
+      return permutation(evaluator, options);
+    case Method::kOwen:
+      return options.tree != nullptr ? owen(evaluator, *options.tree)
+                                     : owen(evaluator, sequence_tree(evaluator.players()));
+    case Method::kStratified:
+      return stratified(evaluator, options);
+    case Method::kAuto:
+    case Method::kLeverage:
+      break;
+  }
+  return leverage(evaluator, options);
 }
 
 }  // namespace
@@ -69,8 +94,17 @@ Choice choose_method(size_t players, const EstimateOptions& options) {
     return {Method::kExact, fmt::format("{} players have {} coalitions: all of them are asked",
                                         players, size_t{1} << players)};
   }
+  if (options.tree != nullptr) {
+    return {Method::kOwen, fmt::format("{} players in groups: a group joins as one", players)};
+  }
+  if (players <= kLeveragePlayers) {
+    return {Method::kLeverage,
+            fmt::format("{} players have too many coalitions to ask all of them; a regression "
+                        "says most by few",
+                        players)};
+  }
   return {Method::kPermutation,
-          fmt::format("{} players have too many coalitions to ask all of them", players)};
+          fmt::format("{} players are too many for a regression on coalitions", players)};
 }
 
 Attribution estimate(Game& game, const EstimateOptions& options) {

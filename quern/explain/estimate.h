@@ -8,10 +8,11 @@
 
 #include "quern/explain/attribution.h"
 #include "quern/explain/game.h"
+#include "quern/explain/partition_tree.h"
 
 namespace quern::explain {
 
-enum class Method { kAuto, kExact, kPermutation };
+enum class Method { kAuto, kExact, kKernel, kLeverage, kPermutation, kOwen, kStratified };
 
 /// By its name on the command line; a UsageError lists the names.
 Method parse_method(std::string_view name);
@@ -26,6 +27,8 @@ struct EstimateOptions {
   /// Of the game, at most; 0: 2 players + 2048. A method that needs more to say anything takes it
   /// and notes it.
   size_t max_evaluations = 0;
+  /// How players group, for kOwen, which `auto` then takes; null: neighbours in their order.
+  const PartitionTree* tree = nullptr;
 };
 
 /// The method that `options` name, or the one that fits the game, and why.

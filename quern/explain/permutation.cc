@@ -1,21 +1,13 @@
 #include "quern/explain/permutation.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "quern/base/random.h"
+#include "quern/explain/combinatorics.h"
 #include "quern/explain/moments.h"
 
 namespace quern::explain {
 namespace {
-
-std::vector<size_t> random_order(size_t players, uint64_t seed, uint64_t index) {
-  std::vector<size_t> order(players);
-  std::iota(order.begin(), order.end(), size_t{0});
-  Random random(seed, Stream::kCoalition, index);
-  for (size_t i = players; i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
-  return order;
-}
 
 /// The coalitions between nobody and everybody when players join in this order.
 void add_walk(std::span<const size_t> order, Coalitions& coalitions) {
@@ -44,7 +36,8 @@ void walk(Evaluator& evaluator, uint64_t seed, size_t first, size_t rounds,
   std::vector<std::vector<size_t>> orders;
   Coalitions coalitions(players);
   for (size_t r = 0; r < rounds; ++r) {
-    orders.push_back(random_order(players, seed, first + r));
+    Random random(seed, Stream::kCoalition, first + r);
+    orders.push_back(random_order(players, random));
     add_walk(orders.back(), coalitions);
     orders.emplace_back(orders.back().rbegin(), orders.back().rend());
     add_walk(orders.back(), coalitions);

@@ -1,0 +1,50 @@
+// Shapley estimates of games given as tables of values; what bench/explain.py drives.
+// Reads requests from standard input, each a line "METHOD PLAYERS EVALUATIONS SEED" and 2^PLAYERS
+// values as float64 (player i in bit i of the index); prints a line of phi, then margins, for each.
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "quern/base/error.h"
+#include "quern/explain/estimate.h"
+
+namespace {
+
+using namespace quern::explain;
+
+int answer_all() {
+  std::string method;
+  size_t players = 0, evaluations = 0;
+  uint64_t seed = 0;
+  while (std::cin >> method >> players >> evaluations >> seed) {
+    std::cin.get();
+    std::vector<double> values(size_t{1} << players);
+    std::cin.read(reinterpret_cast<char*>(values.data()),
+                  static_cast<std::streamsize>(values.size() * sizeof(double)));
+    FunctionGame game(players, [&](std::span<const uint8_t> coalition) {
+      size_t bits = 0;
+      for (size_t i = 0; i < coalition.size(); ++i) bits |= size_t{coalition[i]} << i;
+      return values[bits];
+    });
+    const Attribution a = estimate(
+        game, {.method = parse_method(method), .seed = seed, .max_evaluations = evaluations});
+    for (const auto* list : {&a.phi, &a.margins}) {
+      for (const double x : *list) std::printf("%.17g ", x);
+    }
+    std::printf("%zu\n", a.evaluations);
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main() {
+  try {
+    return answer_all();
+  } catch (const quern::Error& error) {
+    std::fprintf(stderr, "explain_games: %s\n", error.what());
+    return 1;
+  }
+}
