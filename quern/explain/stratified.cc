@@ -66,7 +66,7 @@ void summarise(std::span<const Stratum> strata, size_t rounds, std::span<const d
                Attribution& result) {
   const double m = static_cast<double>(result.phi.size());
   std::ranges::copy(ends, result.phi.begin());
-  std::vector<double> variances(result.phi.size(), 0.0), fourth(result.phi.size(), 0.0);
+  std::vector<double> variances(ends.size(), 0.0), fourth(ends.size(), 0.0);
   for (const Stratum& stratum : strata) {
     result.phi[stratum.player] += stratum.contributions.mean() / m;
     const double variance = std::pow(stratum.contributions.standard_error() / m, 2);
