@@ -2,6 +2,10 @@ option(QUERN_BUILD_TESTS "Build the tests" ON)
 option(QUERN_BUILD_BENCHMARKS "Build the benchmarks" OFF)
 option(QUERN_BUILD_FUZZERS "Build the fuzz targets (Clang only)" OFF)
 option(QUERN_WERROR "Treat warnings as errors" ON)
+set(QUERN_CUDA "auto" CACHE STRING "Compile the CUDA kernels: auto (where nvcc is found), on, off")
+set_property(CACHE QUERN_CUDA PROPERTY STRINGS auto on off)
+set(QUERN_CUDA_ARCHITECTURES "80;90;100" CACHE STRING
+  "Compute capabilities of the CUDA kernels; PTX of the last serves later ones")
 set(QUERN_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize=, e.g. address,undefined or thread")
 
 set(CMAKE_CXX_STANDARD 20)

@@ -29,9 +29,27 @@ Buffer::Buffer(size_t bytes) : size_(bytes) {
   ++count;
 }
 
+Buffer::Buffer(size_t bytes, Device* device, Memory memory) {
+  if (device == nullptr || memory == Memory::kHost) {
+    *this = Buffer(bytes);
+    return;
+  }
+  if (bytes == 0) return;
+  data_ = device->allocate(bytes, memory);
+  size_ = bytes;
+  device_ = device;
+  memory_ = memory;
+  live += bytes;
+  ++count;
+}
+
 Buffer::~Buffer() {
   if (data_ == nullptr) return;
-  munmap(data_, size_);
+  if (device_ != nullptr) {
+    device_->release(data_, size_, memory_);
+  } else {
+    munmap(data_, size_);
+  }
   live -= size_;
 }
 

@@ -4,14 +4,19 @@
 #include "quern/kernels/cpu/gemm.h"
 #include "quern/kernels/cpu/optimizer.h"
 #include "quern/kernels/cpu/parallel.h"
+#include "quern/kernels/muon_products.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::kernels::cpu {
 namespace {
 
-constexpr int kSteps = 5;
-// Coefficients of Jordan et al. 2024: fast towards singular values in about [0.7, 1.2].
-constexpr float kA = 3.4445F, kB = -4.7750F, kC = 2.0315F;
+using muon::apply_product;
+using muon::gram_product;
+using muon::kA;
+using muon::kB;
+using muon::kC;
+using muon::kSteps;
+using muon::square_product;
 
 // Where everything stands in the scratch, in floats.
 struct Layout {
@@ -31,35 +36,6 @@ Layout layout(int64_t rows, int64_t columns) {
   at.square = at.gram + floats(at.side * at.side);
   at.rest = at.square + floats(at.side * at.side);
   return at;
-}
-
-// X·Xᵀ, or Xᵀ·X where X is tall: the smaller one.
-Gemm gram_product(int64_t rows, int64_t columns) {
-  const bool tall = rows > columns;
-  Gemm product;
-  product.m = product.n = product.ldc = std::min(rows, columns);
-  product.k = std::max(rows, columns);
-  product.lda = product.ldb = columns;
-  product.transpose_a = tall;
-  product.transpose_b = !tall;
-  return product;
-}
-Gemm square_product(int64_t side) {
-  Gemm product;
-  product.m = product.n = product.k = side;
-  product.lda = product.ldb = product.ldc = side;
-  return product;
-}
-// polynomial(X·Xᵀ)·X, or X·polynomial(Xᵀ·X).
-Gemm apply_product(int64_t rows, int64_t columns) {
-  Gemm product;
-  product.m = rows;
-  product.n = product.ldc = columns;
-  product.k = std::min(rows, columns);
-  const bool tall = rows > columns;
-  product.lda = tall ? columns : rows;
-  product.ldb = columns;
-  return product;
 }
 
 }  // namespace

@@ -1,0 +1,189 @@
+#include "quern/kernels/cuda/blas_plans.h"
+
+#include <fmt/format.h>
+
+namespace quern::kernels::cuda {
+namespace {
+
+void check(int status, const char* call) {
+  if (status == 0) return;
+  throw DeviceError(fmt::format("cuBLASLt: {} gives status {}", call, status),
+                    "look the status up in NVIDIA's cublas_api.h; QUERN_CUDA_BLAS=0 does without "
+                    "cuBLASLt");
+}
+
+int compute_type(Precision precision) {
+  switch (precision) {
+    case Precision::kTf32:
+      return blas::kComputeTf32;
+    case Precision::kBf16:
+      return blas::kComputeBf16;
+    case Precision::kFloat32:
+      break;
+  }
+  return blas::kCompute32F;
+}
+
+uint32_t alignment_of(const cpu::Gemm& gemm, const float* c) {
+  uintptr_t all = 256;
+  for (const float* x : {gemm.a, gemm.b, static_cast<const float*>(gemm.c), c, gemm.bias,
+                         static_cast<const float*>(gemm.pre_activation)})
+    all |= reinterpret_cast<uintptr_t>(x);
+  return static_cast<uint32_t>(all & (~all + 1));
+}
+
+}  // namespace
+
+BlasSplit split_product(const cpu::Gemm& gemm, Precision precision, bool bare) {
+  BlasSplit split;
+  BlasKey& key = split.key;
+  key = {.m = gemm.m,
+         .n = gemm.n,
+         .k = gemm.k,
+         .lda = gemm.lda,
+         .ldb = gemm.ldb,
+         .ldc = gemm.ldc,
+         .transpose_a = gemm.transpose_a,
+         .transpose_b = gemm.transpose_b,
+         .precision = precision};
+  const bool activates = gemm.activation != Activation::kNone;
+  // GELU with its tanh, and the value before it, are in the library; other activations are not.
+  const bool gelu = !bare && gemm.activation == Activation::kGeluTanh &&
+                    gemm.pre_activation != nullptr && !gemm.accumulate && gemm.residual == nullptr;
+  const bool plain = !activates && gemm.pre_activation == nullptr;
+  if (gelu) {
+    key.epilogue = blas::kEpilogueGeluAux | (gemm.bias != nullptr ? blas::kEpilogueBias : 0);
+  } else if (plain && !bare && gemm.bias != nullptr) {
+    key.epilogue = blas::kEpilogueBias;
+  }
+  if (gemm.accumulate) {
+    split.c = gemm.c;
+  } else if (plain && !bare) {
+    split.c = gemm.residual;
+  }
+  key.adds = split.c != nullptr;
+  const bool extra = gemm.bias != nullptr || gemm.residual != nullptr || !plain;
+  split.finish = bare ? extra : (!plain && !gelu) || (gemm.accumulate && gemm.residual != nullptr);
+  if (split.finish) key.epilogue = blas::kEpilogueDefault;
+  key.alignment = alignment_of(gemm, split.c);
+  return split;
+}
+
+// Row-major C = op(A)·op(B) is column-major Cᵀ = op(B)ᵀ·op(A)ᵀ over the same memory: the operands
+// change places and keep their orientation.
+struct BlasPlans::Plan {
+  Plan(const BlasLt& library, const BlasKey& key) : library_(library), key_(key) {
+    check(library.matmul_desc_create(&desc, compute_type(key.precision), blas::kFloat32),
+          "cublasLtMatmulDescCreate");
+    const int32_t first = key.transpose_b ? 1 : 0;
+    const int32_t second = key.transpose_a ? 1 : 0;
+    set(blas::kTransposeA, first);
+    set(blas::kTransposeB, second);
+    set(blas::kEpilogue, key.epilogue);
+    if (has(blas::kEpilogueGeluAux)) set(blas::kAuxStride, key.ldc);
+    const auto extent = [](int64_t x) { return static_cast<uint64_t>(x); };
+    layout(&b, first != 0 ? extent(key.k) : extent(key.n),
+           first != 0 ? extent(key.n) : extent(key.k), key.ldb);
+    layout(&a, second != 0 ? extent(key.m) : extent(key.k),
+           second != 0 ? extent(key.k) : extent(key.m), key.lda);
+    layout(&c, extent(key.n), extent(key.m), key.ldc);
+  }
+  ~Plan() {
+    for (void* matrix : {a, b, c}) {
+      if (matrix != nullptr) library_.layout_destroy(matrix);
+    }
+    if (desc != nullptr) library_.matmul_desc_destroy(desc);
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  bool has(uint32_t epilogue) const { return (key_.epilogue & epilogue) == epilogue; }
+  /// Before the algorithm is chosen, too: it may depend on the pointers' alignment.
+  void point(const cpu::Gemm& gemm) const {
+    if (has(blas::kEpilogueBias)) set(blas::kBiasPointer, gemm.bias);
+    if (has(blas::kEpilogueGeluAux)) set(blas::kAuxPointer, gemm.pre_activation);
+  }
+
+  template <typename T>
+  void set(int attribute, const T& value) const {
+    check(library_.matmul_desc_set(desc, attribute, &value, sizeof(value)),
+          "cublasLtMatmulDescSetAttribute");
+  }
+  void layout(void** matrix, uint64_t rows, uint64_t columns, int64_t stride) const {
+    check(library_.layout_create(matrix, blas::kFloat32, rows, columns, stride),
+          "cublasLtMatrixLayoutCreate");
+  }
+
+  void choose(BlasLt::Handle handle, size_t workspace) {
+    void* preference = nullptr;
+    check(library_.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
+    int status =
+        library_.preference_set(preference, blas::kWorkspaceBytes, &workspace, sizeof(workspace));
+    for (int operand = 0; operand < 4 && status == 0; ++operand) {
+      status = library_.preference_set(preference, blas::kFirstAlignment + operand, &key_.alignment,
+                                       sizeof(key_.alignment));
+    }
+    BlasHeuristic found{};
+    int count = 0;
+    // A shape without an algorithm is no failure: an own kernel takes it.
+    if (status == 0 &&
+        library_.heuristic(handle, desc, b, a, c, c, preference, 1, &found, &count) == 0) {
+      usable = count > 0 && found.state == 0;
+      algorithm = found.algorithm;
+    }
+    library_.preference_destroy(preference);
+    check(status, "cublasLtMatmulPreferenceSetAttribute");
+  }
+
+  const BlasLt& library_;
+  const BlasKey key_;
+  void *desc = nullptr, *a = nullptr, *b = nullptr, *c = nullptr;
+  BlasAlgorithm algorithm{};
+  bool usable = false;
+};
+
+BlasPlans::BlasPlans(Driver& driver, const BlasLt& library) : driver_(driver), library_(library) {
+  check(library_.create(&handle_), "cublasLtCreate");
+  workspace_ = Buffer(kWorkspaceBytes, &driver_, Memory::kDevice);
+}
+
+BlasPlans::~BlasPlans() {
+  plans_.clear();
+  library_.destroy(handle_);
+}
+
+BlasPlans::Plan& BlasPlans::plan_of(const BlasKey& key, const cpu::Gemm& gemm) {
+  std::unique_ptr<Plan>& plan = plans_[key];
+  if (plan == nullptr) {
+    auto made = std::make_unique<Plan>(library_, key);
+    made->point(gemm);
+    made->choose(handle_, workspace_.size());
+    plan = std::move(made);
+  }
+  return *plan;
+}
+
+bool BlasPlans::multiply(const BlasSplit& split, const cpu::Gemm& gemm) {
+  const Plan& plan = plan_of(split.key, gemm);
+  if (!plan.usable) return false;
+  plan.point(gemm);
+  const float one = 1;
+  const float beta = split.key.adds ? 1 : 0;
+  check(library_.matmul(handle_, plan.desc, &one, gemm.b, plan.b, gemm.a, plan.a, &beta,
+                        split.c != nullptr ? split.c : gemm.c, plan.c, gemm.c, plan.c,
+                        &plan.algorithm, workspace_.data(), workspace_.size(),
+                        driver_.compute_stream()),
+        "cublasLtMatmul");
+  return true;
+}
+
+BlasOutcome BlasPlans::run(const Context& context, const cpu::Gemm& gemm) {
+  // The library may know the product and not the epilogue.
+  for (const bool bare : {false, true}) {
+    const BlasSplit split = split_product(gemm, context.precision, bare);
+    if (multiply(split, gemm)) return split.finish ? BlasOutcome::kProduct : BlasOutcome::kDone;
+  }
+  return BlasOutcome::kRefused;
+}
+
+}  // namespace quern::kernels::cuda

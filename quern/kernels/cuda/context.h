@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "quern/kernels/cuda/driver.h"
+
+namespace quern::kernels::cuda {
+
+class BlasPlans;
+
+/// How products of matrices are computed; everything else is in float32.
+enum class Precision : uint8_t {
+  kFloat32,
+  kTf32,  // operands rounded to 10 bits of mantissa
+  kBf16,  // operands rounded to bfloat16; sums in float32
+};
+
+/// What every CUDA kernel is handed. Kernels split their work by shape only, and sums are fixed
+/// trees: the same bits on the same GPU.
+struct Context {
+  Driver& driver;
+  uint32_t* fault = nullptr;  // (1), shared with the host: see faults.h
+  BlasPlans* blas = nullptr;  // null: own kernels multiply
+  Precision precision = Precision::kFloat32;
+};
+
+}  // namespace quern::kernels::cuda

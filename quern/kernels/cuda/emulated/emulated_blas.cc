@@ -1,0 +1,161 @@
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "quern/kernels/cuda/emulated/emulated_driver.h"
+
+// What of cuBLASLt blas_plans.cc calls, from NVIDIA's description of it: column-major operands,
+// epilogues over the rows of D. Statuses: 0 success, 7 invalid value.
+namespace quern::kernels::cuda {
+namespace {
+
+constexpr int kInvalid = 7;
+
+struct Description {
+  std::map<int, uint64_t> attributes;
+  uint64_t get(int attribute) const {
+    const auto found = attributes.find(attribute);
+    return found == attributes.end() ? 0 : found->second;
+  }
+};
+struct Layout {
+  uint64_t rows, columns;
+  int64_t stride;
+};
+struct Preference {
+  size_t workspace = 0;
+};
+
+int create(void** handle) {
+  *handle = new int(1);
+  return 0;
+}
+int destroy(void* handle) {
+  delete static_cast<int*>(handle);
+  return 0;
+}
+int desc_create(void** desc, int compute, int scale) {
+  const bool known = compute == blas::kCompute32F || compute == blas::kComputeBf16 ||
+                     compute == blas::kComputeTf32;
+  if (!known || scale != blas::kFloat32) return kInvalid;
+  *desc = new Description;
+  return 0;
+}
+int desc_destroy(void* desc) {
+  delete static_cast<Description*>(desc);
+  return 0;
+}
+int desc_set(void* desc, int attribute, const void* value, size_t bytes) {
+  if (bytes > sizeof(uint64_t)) return kInvalid;
+  uint64_t word = 0;
+  std::memcpy(&word, value, bytes);
+  static_cast<Description*>(desc)->attributes[attribute] = word;
+  return 0;
+}
+int layout_create(void** layout, int type, uint64_t rows, uint64_t columns, int64_t stride) {
+  if (type != blas::kFloat32 || stride < static_cast<int64_t>(rows)) return kInvalid;
+  *layout = new Layout{rows, columns, stride};
+  return 0;
+}
+int layout_destroy(void* layout) {
+  delete static_cast<Layout*>(layout);
+  return 0;
+}
+int preference_create(void** preference) {
+  *preference = new Preference;
+  return 0;
+}
+int preference_destroy(void* preference) {
+  delete static_cast<Preference*>(preference);
+  return 0;
+}
+int preference_set(void* preference, int attribute, const void* value, size_t bytes) {
+  if (attribute == blas::kWorkspaceBytes && bytes == sizeof(size_t))
+    std::memcpy(&static_cast<Preference*>(preference)->workspace, value, bytes);
+  return 0;
+}
+
+/// Refuses what is not a product of these shapes; and, as a library may, one column of D, and the
+/// GELU of two.
+int heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int requested,
+              BlasHeuristic* results, int* returned) {
+  const auto& description = *static_cast<Description*>(desc);
+  const auto& x = *static_cast<Layout*>(a);
+  const auto& y = *static_cast<Layout*>(b);
+  const auto& z = *static_cast<Layout*>(d);
+  const bool tx = description.get(blas::kTransposeA) != 0;
+  const bool ty = description.get(blas::kTransposeB) != 0;
+  const uint64_t inner = tx ? x.rows : x.columns;
+  *returned = 0;
+  if (requested < 1 || c != d || (tx ? x.columns : x.rows) != z.rows ||
+      inner != (ty ? y.columns : y.rows) || (ty ? y.rows : y.columns) != z.columns)
+    return kInvalid;
+  constexpr int kNotSupported = 15;
+  const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
+  const bool gelu = (epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux;
+  if (z.columns == 1 || (gelu && z.columns == 2)) return kNotSupported;
+  *returned = 1;
+  results[0] = BlasHeuristic{};
+  results[0].algorithm.data[0] = z.rows;
+  return 0;
+}
+
+double gelu_tanh(double x) {
+  return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+
+int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, const void* b,
+           void* b_layout, const void* beta, const void* c, void*, void* d, void* d_layout,
+           const BlasAlgorithm* algorithm, void*, size_t, void* stream) {
+  const Description description = *static_cast<Description*>(desc);
+  const Layout x = *static_cast<Layout*>(a_layout);
+  const Layout y = *static_cast<Layout*>(b_layout);
+  const Layout z = *static_cast<Layout*>(d_layout);
+  if (algorithm->data[0] != z.rows) return kInvalid;  // another product's
+  const float factor = *static_cast<const float*>(alpha);
+  const float keep = *static_cast<const float*>(beta);
+  auto* driver = static_cast<EmulatedDriver*>(stream);
+  driver->count_product();
+  driver->queue([=] {
+    const bool tx = description.get(blas::kTransposeA) != 0;
+    const bool ty = description.get(blas::kTransposeB) != 0;
+    const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
+    const auto* bias = reinterpret_cast<const float*>(description.get(blas::kBiasPointer));
+    auto* aux = reinterpret_cast<float*>(description.get(blas::kAuxPointer));
+    const auto at = [](const void* data, uint64_t row, uint64_t column, int64_t stride) {
+      return static_cast<double>(
+          static_cast<const float*>(data)[row + column * static_cast<uint64_t>(stride)]);
+    };
+    for (uint64_t column = 0; column < z.columns; ++column) {
+      for (uint64_t row = 0; row < z.rows; ++row) {
+        double sum = 0;
+        for (uint64_t k = 0; k < (tx ? x.rows : x.columns); ++k) {
+          sum += at(a, tx ? k : row, tx ? row : k, x.stride) *
+                 at(b, ty ? column : k, ty ? k : column, y.stride);
+        }
+        sum *= static_cast<double>(factor);
+        if (keep != 0) sum += static_cast<double>(keep) * at(c, row, column, z.stride);
+        if ((epilogue & blas::kEpilogueBias) != 0) sum += static_cast<double>(bias[row]);
+        if ((epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux) {
+          aux[row + column * description.get(blas::kAuxStride)] = static_cast<float>(sum);
+          sum = gelu_tanh(sum);
+        }
+        static_cast<float*>(d)[row + column * static_cast<uint64_t>(z.stride)] =
+            static_cast<float>(sum);
+      }
+    }
+  });
+  return 0;
+}
+
+}  // namespace
+
+const BlasLt& emulated_blas() {
+  static const BlasLt table{create,         destroy,           desc_create,
+                            desc_destroy,   desc_set,          layout_create,
+                            layout_destroy, preference_create, preference_destroy,
+                            preference_set, heuristic,         matmul};
+  return table;
+}
+
+}  // namespace quern::kernels::cuda

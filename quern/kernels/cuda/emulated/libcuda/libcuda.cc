@@ -1,0 +1,186 @@
+#include <cstring>
+#include <map>
+#include <memory>
+
+#include "quern/kernels/cuda/driver_api.h"
+#include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/kernels/cuda/emulator.h"
+
+// A libcuda.so.1 without a GPU: what of NVIDIA's driver cuda_driver.cc calls, over the emulator, so
+// that the whole of `--device cuda` is tested on any machine. Statuses: 0 success, 2 out of memory,
+// 1 invalid.
+using quern::Error;
+using quern::Memory;
+using quern::Queue;
+using quern::kernels::cuda::CapturedGraph;
+using quern::kernels::cuda::DevicePointer;
+using quern::kernels::cuda::EmulatedDriver;
+using quern::kernels::cuda::LaunchSize;
+namespace api = quern::kernels::cuda::api;
+namespace emulator = quern::kernels::cuda::emulator;
+
+namespace {
+
+constexpr int kInvalid = 1;
+constexpr size_t kMemory = size_t{2} << 30;
+
+struct Allocation {
+  size_t bytes;
+  Memory memory;
+};
+
+EmulatedDriver& device() {
+  static EmulatedDriver driver(EmulatedDriver::Options{.memory = kMemory, .blas = false});
+  return driver;
+}
+std::map<DevicePointer, Allocation>& allocations() {
+  static std::map<DevicePointer, Allocation> all;
+  return all;
+}
+
+void* pointer(DevicePointer data) { return reinterpret_cast<void*>(static_cast<uintptr_t>(data)); }
+
+/// 0, or the status of what went wrong.
+template <typename Work>
+int status_of(const Work& work) {
+  try {
+    work();
+    return 0;
+  } catch (const Error& error) {
+    return error.code() == "out_of_memory" ? api::kOutOfMemory : kInvalid;
+  }
+}
+
+int allocate(DevicePointer* data, size_t bytes, Memory memory) {
+  return status_of([&] {
+    *data = reinterpret_cast<DevicePointer>(device().allocate(bytes, memory));
+    allocations()[*data] = {bytes, memory};
+  });
+}
+
+int release(DevicePointer data) {
+  const auto found = allocations().find(data);
+  if (found == allocations().end()) return kInvalid;
+  device().release(static_cast<std::byte*>(pointer(data)), found->second.bytes,
+                   found->second.memory);
+  allocations().erase(found);
+  return 0;
+}
+
+int handle(void** made) {
+  static int any = 0;
+  *made = &any;
+  return 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return 0; }
+int cuGetErrorString(int status, const char** text) {
+  *text = status == api::kOutOfMemory ? "out of memory" : "invalid argument";
+  return 0;
+}
+int cuDeviceGetCount(int* count) {
+  *count = 1;
+  return 0;
+}
+int cuDeviceGet(int* which, int) {
+  *which = 0;
+  return 0;
+}
+int cuDeviceGetName(char* name, int bytes, int) {
+  std::strncpy(name, "an emulated GPU", static_cast<size_t>(bytes));
+  return 0;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+  *value = attribute == api::kComputeMajor        ? 9
+           : attribute == api::kSharedOptIn       ? 232448
+           : attribute == api::kConcurrentManaged ? 1
+                                                  : 0;
+  return 0;
+}
+int cuDevicePrimaryCtxRetain(void** context, int) { return handle(context); }
+int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+int cuCtxSetCurrent(void*) { return 0; }
+int cuCtxSynchronize() { return 0; }
+int cuMemGetInfo_v2(size_t* free, size_t* total) {
+  *free = device().free_bytes();
+  *total = kMemory;
+  return 0;
+}
+int cuMemAlloc_v2(DevicePointer* data, size_t bytes) {
+  return allocate(data, bytes, Memory::kDevice);
+}
+int cuMemAllocManaged(DevicePointer* data, size_t bytes, unsigned) {
+  return allocate(data, bytes, Memory::kShared);
+}
+int cuMemFree_v2(DevicePointer data) { return release(data); }
+int cuMemHostAlloc(void** data, size_t bytes, unsigned) {
+  DevicePointer made = 0;
+  const int status = allocate(&made, bytes, Memory::kPinned);
+  *data = pointer(made);
+  return status;
+}
+int cuMemFreeHost(void* data) { return release(reinterpret_cast<DevicePointer>(data)); }
+int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, void*) {
+  return status_of([&] { device().queue([=] { std::memset(pointer(to), value, bytes); }); });
+}
+int cuMemsetD8_v2(DevicePointer to, unsigned char value, size_t bytes) {
+  return cuMemsetD8Async(to, value, bytes, nullptr);
+}
+int cuMemcpyAsync(DevicePointer to, DevicePointer from, size_t bytes, void*) {
+  return status_of([&] { device().copy(pointer(to), pointer(from), bytes, Queue::kCompute); });
+}
+int cuStreamCreate(void** stream, unsigned) { return handle(stream); }
+int cuStreamDestroy_v2(void*) { return 0; }
+int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
+int cuEventCreate(void** event, unsigned) { return handle(event); }
+int cuEventDestroy_v2(void*) { return 0; }
+int cuEventRecord(void*, void*) { return 0; }
+int cuEventSynchronize(void*) { return 0; }
+int cuModuleLoadData(void** module, const void* image) {
+  // A fat binary begins with its magic number.
+  uint32_t magic = 0;
+  std::memcpy(&magic, image, sizeof(magic));
+  return magic == 0xBA55ED50U ? handle(module) : api::kNoBinary;
+}
+int cuModuleUnload(void*) { return 0; }
+int cuModuleGetFunction(void** function, void*, const char* name) {
+  return status_of(
+      [&] { *function = const_cast<emulator::Kernel*>(&emulator::find_kernel(name)); });
+}
+int cuFuncSetAttribute(void*, int attribute, int) {
+  return attribute == api::kMaxDynamicShared ? 0 : kInvalid;
+}
+int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads,
+                   unsigned threads_y, unsigned threads_z, unsigned shared, void*,
+                   void** parameters, void**) {
+  if (threads_y != 1 || threads_z != 1) return kInvalid;
+  const auto& kernel = *static_cast<const emulator::Kernel*>(function);
+  return status_of([&] {
+    device().launch(kernel.name, LaunchSize{x, y, z, threads, shared}, parameters[0],
+                    kernel.argument_bytes);
+  });
+}
+int cuStreamBeginCapture_v2(void*, int) {
+  return status_of([] { device().begin_capture(); });
+}
+int cuStreamEndCapture(void*, void** graph) {
+  return status_of([&] { *graph = device().end_capture().release(); });
+}
+int cuGraphInstantiateWithFlags(void** instance, void* graph, unsigned long long) {
+  *instance = graph;
+  return 0;
+}
+int cuGraphLaunch(void* instance, void*) {
+  return status_of([&] { static_cast<CapturedGraph*>(instance)->launch(); });
+}
+int cuGraphDestroy(void*) { return 0; }
+int cuGraphExecDestroy(void* instance) {
+  delete static_cast<CapturedGraph*>(instance);
+  return 0;
+}
+
+}  // extern "C"

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+
+// Runs kernels written in the words of simt.h on the processor, one block after another. Test code:
+// the program itself never includes it.
+namespace quern::kernels::cuda {
+
+namespace emulator {
+
+/// The place of the running thread.
+struct Place {
+  int64_t thread = 0, threads = 0;
+  int64_t block_x = 0, block_y = 0, block_z = 0, blocks_x = 0;
+  float* shared = nullptr;
+};
+Place& place();
+
+/// Waits for the whole block.
+void wait_for_block();
+/// Gives four words to the warp and takes those of lane `lane`. All lanes of a warp take part.
+struct Words {
+  uint32_t word[4];
+};
+void publish(const Words& words);
+Words published(int lane);
+
+struct Kernel {
+  const char* name;
+  void (*run)(const void* arguments);
+  size_t argument_bytes;
+  bool cooperative;
+};
+bool add_kernel(const Kernel& kernel);
+/// Throws Error where there is none of that name.
+const Kernel& find_kernel(std::string_view name);
+
+struct Grid {
+  uint32_t x = 1, y = 1, z = 1, threads = 1;
+  size_t shared_bytes = 0;
+};
+/// Throws Error where threads wait for each other forever.
+void run(const Kernel& kernel, const Grid& grid, const void* arguments);
+
+}  // namespace emulator
+
+inline int64_t thread_index() { return emulator::place().thread; }
+inline int64_t thread_count() { return emulator::place().threads; }
+inline int64_t block_x() { return emulator::place().block_x; }
+inline int64_t block_y() { return emulator::place().block_y; }
+inline int64_t block_z() { return emulator::place().block_z; }
+inline int64_t blocks_x() { return emulator::place().blocks_x; }
+inline float* dynamic_shared() { return emulator::place().shared; }
+inline void barrier() { emulator::wait_for_block(); }
+float shuffle_xor(float value, int lanes);
+
+}  // namespace quern::kernels::cuda
+
+#define QUERN_EMULATED_KERNEL(name, Arguments, cooperative)                                       \
+  static void name(const Arguments& a);                                                           \
+  [[maybe_unused]] static const bool name##_known = ::quern::kernels::cuda::emulator::add_kernel( \
+      {#name, [](const void* a) { name(*static_cast<const Arguments*>(a)); }, sizeof(Arguments),  \
+       cooperative});                                                                             \
+  static void name(const Arguments& a)

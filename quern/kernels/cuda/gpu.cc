@@ -1,0 +1,55 @@
+#include "quern/kernels/cuda/gpu.h"
+
+#include <fmt/format.h>
+
+#include "quern/base/progress.h"
+#include "quern/kernels/cuda/cuda_driver.h"
+#include "quern/kernels/cuda/faults.h"
+
+namespace quern::kernels::cuda {
+
+Gpu::Gpu(std::unique_ptr<Driver> driver, Precision precision)
+    : driver_(std::move(driver)),
+      fault_(sizeof(uint32_t), driver_.get(), Memory::kShared),
+      context_{.driver = *driver_,
+               .fault = reinterpret_cast<uint32_t*>(fault_.data()),
+               .precision = precision} {
+  if (driver_->blas() != nullptr) {
+    blas_.emplace(*driver_, *driver_->blas());
+    context_.blas = &*blas_;
+  }
+}
+
+void Gpu::check_faults() {
+  const uint32_t fault = *context_.fault;
+  if (fault == kNoFault) return;
+  *context_.fault = kNoFault;
+  switch (fault) {
+    case kGatherFault:
+      throw Error("bad_index", "gather_rows: a row lies outside its sequence",
+                  "give rows within the length of x");
+    case kCacheFault:
+      throw Error("bad_index", "cache_write: positions do not fit the cache",
+                  "start a new session, or raise the context");
+    default:
+      throw Error("bad_index", "embedding: an id is not in the table",
+                  "use the tokenizer that the model was trained with");
+  }
+}
+
+void Gpu::require_memory(size_t bytes, std::string_view what) {
+  const size_t free = driver_->free_bytes();
+  if (bytes <= free) return;
+  throw Error(
+      "out_of_memory",
+      fmt::format("{} needs {}, {} are free on {}", what, format_bytes(static_cast<double>(bytes)),
+                  format_bytes(static_cast<double>(free)), driver_->describe()),
+      "try a smaller batch with more train.accumulate, a shorter context, or a smaller "
+      "--size");
+}
+
+std::unique_ptr<Gpu> open_gpu(Precision precision) {
+  return std::make_unique<Gpu>(open_cuda(), precision);
+}
+
+}  // namespace quern::kernels::cuda

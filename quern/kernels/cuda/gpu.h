@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "quern/kernels/cuda/blas_plans.h"
+#include "quern/kernels/cuda/context.h"
+#include "quern/kernels/cuda/driver.h"
+#include "quern/tensor/buffer.h"
+
+namespace quern::kernels::cuda {
+
+/// A GPU ready for kernels: the driver, the plans of its products, the word of faults. Shared by
+/// all executors over one ParameterStore; outlives their buffers.
+class Gpu {
+ public:
+  explicit Gpu(std::unique_ptr<Driver> driver, Precision precision = Precision::kFloat32);
+
+  Driver& driver() { return *driver_; }
+  const Context& context() const { return context_; }
+
+  /// Throws Error("bad_index") naming what a kernel was asked for outside its bounds, and forgets
+  /// it.
+  void check_faults();
+  /// Throws Error("out_of_memory") where less than `bytes` is free: "training needs 34 GB, 24 GB
+  /// are free on …". Nothing has been allocated then.
+  void require_memory(size_t bytes, std::string_view what);
+
+ private:
+  std::unique_ptr<Driver> driver_;
+  Buffer fault_;
+  std::optional<BlasPlans> blas_;
+  Context context_;
+};
+
+/// open_cuda(), made ready.
+std::unique_ptr<Gpu> open_gpu(Precision precision);
+
+}  // namespace quern::kernels::cuda

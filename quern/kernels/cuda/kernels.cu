@@ -1,0 +1,12 @@
+// Every kernel in one translation unit: the build makes one fat binary of it (cmake/quern_cuda.cmake).
+#include <cstring>
+
+#include "quern/kernels/cuda/elementwise-inl.h"
+#include "quern/kernels/cuda/rows-inl.h"
+#include "quern/kernels/cuda/attention-inl.h"
+#include "quern/kernels/cuda/cast-inl.h"
+#include "quern/kernels/cuda/embedding-inl.h"
+#include "quern/kernels/cuda/gemm-inl.h"
+#include "quern/kernels/cuda/movement-inl.h"
+#include "quern/kernels/cuda/optimizer-inl.h"
+#include "quern/kernels/cuda/window-inl.h"

@@ -1,0 +1,137 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quern/kernels/cpu/attention.h"
+#include "quern/kernels/cpu/elementwise.h"
+#include "quern/kernels/cpu/embedding.h"
+#include "quern/kernels/cpu/gemm.h"
+#include "quern/kernels/cpu/loss.h"
+#include "quern/kernels/cpu/movement.h"
+#include "quern/kernels/cpu/norm.h"
+#include "quern/kernels/cpu/optimizer.h"
+#include "quern/kernels/cpu/window.h"
+#include "quern/kernels/cuda/context.h"
+#include "quern/kernels/optimizer_step.h"
+#include "quern/kernels/scalar.h"
+
+// The kernels of cpu/ on a CUDA device: the same names, arguments and promises, over the device's
+// pointers. A call returns when the work is queued. Numbers that stand in tensors are read there.
+namespace quern::kernels::cuda {
+
+void activation_forward(const Context& context, Activation activation, const float* x,
+                        int64_t count, float* y);
+void activation_backward(const Context& context, Activation activation, const float* x,
+                         const float* y_grad, int64_t count, float* x_grad, bool accumulate);
+void gated_unit_forward(const Context& context, Activation activation, const float* x, int64_t rows,
+                        int64_t width, float* y);
+void gated_unit_backward(const Context& context, Activation activation, const float* x,
+                         const float* y_grad, int64_t rows, int64_t width, float* x_grad,
+                         bool accumulate);
+void add(const Context& context, const float* a, const float* b, int64_t count, int64_t period,
+         float scale, float* c);
+void multiply(const Context& context, const float* a, const float* b, int64_t count, int64_t period,
+              float* c);
+void multiply_into(const Context& context, const float* a, const float* b, int64_t count,
+                   int64_t period, float* c, bool accumulate);
+void scale(const Context& context, const float* x, int64_t count, float factor, float* y,
+           bool accumulate);
+void dropout(const Context& context, const cpu::Dropout& dropout, const float* x,
+             const float* residual, float* y, bool accumulate);
+void rope(const Context& context, const cpu::Rope& rope, const float* x, float* y, bool accumulate);
+
+void copy_blocks(const Context& context, const std::byte* from, size_t from_stride, std::byte* to,
+                 size_t to_stride, int64_t blocks, size_t block_bytes);
+void add_blocks(const Context& context, const float* from, int64_t from_stride, float* to,
+                int64_t to_stride, int64_t blocks, int64_t width);
+void fill_zero(const Context& context, float* x, int64_t count);
+void member_scale(const Context& context, const cpu::MemberScale& shape, const float* x,
+                  const float* scale, float* y);
+void member_scale_backward(const Context& context, const cpu::MemberScale& shape, const float* x,
+                           const float* scale, const float* y_grad, float* x_grad,
+                           bool accumulate_x, float* scale_grad, bool accumulate_scale);
+/// A row outside its sequence leaves kGatherFault.
+void gather_rows(const Context& context, const cpu::Gather& gather, const float* x, float* y);
+void gather_rows_backward(const Context& context, const cpu::Gather& gather, const float* y_grad,
+                          float* x_grad, bool accumulate);
+void reduce(const Context& context, const cpu::Reduce& reduce, const float* x, float* y);
+void reduce_backward(const Context& context, const cpu::Reduce& reduce, const float* y_grad,
+                     float* x_grad, bool accumulate);
+/// A row that does not fit leaves kCacheFault.
+void cache_write(const Context& context, const cpu::CacheWrite& write);
+void cast(const Context& context, const void* from, DType from_dtype, void* to, DType to_dtype,
+          int64_t count, bool accumulate);
+
+void unfold(const Context& context, const cpu::Windows& windows, const float* x, float* y);
+void unfold_backward(const Context& context, const cpu::Windows& windows, const float* y_grad,
+                     float* x_grad, bool accumulate);
+void max_pool(const Context& context, const cpu::Windows& windows, const float* x, float* y);
+void max_pool_backward(const Context& context, const cpu::Windows& windows, const float* x,
+                       const float* y_grad, float* x_grad, bool accumulate);
+void pool(const Context& context, const cpu::Pool& pool, const float* x, const float* scores,
+          float* y);
+void pool_backward(const Context& context, const cpu::Pool& pool, const float* x,
+                   const float* scores, const float* y_grad, float* x_grad, bool accumulate_x,
+                   float* scores_grad, bool accumulate_scores);
+
+/// An id past the vocabulary leaves kEmbeddingFault.
+void embedding_forward(const Context& context, const cpu::Embedding& embedding, float* y);
+size_t embedding_backward_scratch(const cpu::Embedding& embedding);
+void embedding_backward(const Context& context, const cpu::Embedding& embedding,
+                        const float* y_grad, float* table_grad, bool accumulate_table,
+                        float* position_grad, bool accumulate_positions, int64_t position_capacity,
+                        std::byte* scratch);
+
+void norm_forward(const Context& context, const cpu::Norm& norm, float* y, float* sum,
+                  float* statistics);
+size_t norm_backward_scratch(int64_t rows, int64_t width);
+void norm_backward(const Context& context, const cpu::Norm& norm, const float* statistics,
+                   const float* y_grad, const float* sum_grad, float* x_grad, bool accumulate_x,
+                   float* weight_grad, float* bias_grad, bool accumulate_parameters,
+                   std::byte* scratch);
+
+size_t cross_entropy_forward_scratch(int64_t rows);
+void cross_entropy_forward(const Context& context, const cpu::CrossEntropy& cross_entropy,
+                           Scalar weight, float* nll, float* lse, float* loss, std::byte* scratch);
+void cross_entropy_backward(const Context& context, const cpu::CrossEntropy& cross_entropy,
+                            const float* lse, Scalar weight, float* logits_grad, bool accumulate);
+size_t squared_error_scratch(int64_t count);
+void squared_error_forward(const Context& context, const cpu::SquaredError& squared_error,
+                           Scalar weight, float* errors, float* loss, std::byte* scratch);
+void squared_error_backward(const Context& context, const cpu::SquaredError& squared_error,
+                            Scalar weight, float* grad, bool accumulate);
+void softmax(const Context& context, const float* x, int64_t rows, int64_t classes, float* y);
+void softmax_backward(const Context& context, const float* y, const float* y_grad, int64_t rows,
+                      int64_t classes, float* x_grad, bool accumulate);
+
+size_t gemm_scratch(const cpu::Gemm& gemm);
+/// By cuBLASLt where there is one, with what it can of the epilogue; by own kernels for up to eight
+/// rows and where there is none.
+void gemm(const Context& context, const cpu::Gemm& gemm, std::byte* scratch);
+size_t column_sum_scratch(int64_t m, int64_t n);
+void column_sum(const Context& context, const float* x, int64_t m, int64_t n, float* out,
+                bool accumulate, std::byte* scratch);
+
+size_t sum_of_squares_scratch(int64_t count);
+/// norm (1) = √Σ x².
+void gradient_norm(const Context& context, const float* x, int64_t count, float* norm,
+                   std::byte* scratch);
+void adamw(const Context& context, const OptimizerStep& step, float weight_decay, int64_t count,
+           const float* gradient, float* parameter, float* m, float* v);
+void ema(const Context& context, Scalar decay, int64_t count, const float* parameter,
+         float* shadow);
+size_t muon_scratch(int64_t rows, int64_t columns);
+void muon(const Context& context, const OptimizerStep& step, float weight_decay, int64_t rows,
+          int64_t columns, const float* gradient, float* parameter, float* momentum,
+          std::byte* scratch);
+
+size_t attention_forward_scratch(const cpu::Attention& attention);
+void attention_forward(const Context& context, const cpu::Attention& attention, float* out,
+                       float* lse, std::byte* scratch);
+size_t attention_backward_scratch(const cpu::Attention& attention);
+void attention_backward(const Context& context, const cpu::Attention& attention, const float* out,
+                        const float* lse, const float* out_grad, float* q_grad, float* k_grad,
+                        float* v_grad, std::byte* scratch);
+
+}  // namespace quern::kernels::cuda

@@ -1,0 +1,228 @@
+// Kernels over rows: norms, softmax, losses, and the sums of columns. Each sum is a fixed tree.
+
+#include "quern/kernels/cuda/arguments.h"
+#include "quern/kernels/cuda/simt.h"
+
+namespace quern::kernels::cuda {
+
+QUERN_DEVICE int64_t lane() { return thread_index() % kWarp; }
+/// This warp among all of the grid, and how many there are: a warp takes a row.
+QUERN_DEVICE int64_t grid_warp() { return grid_thread() / kWarp; }
+QUERN_DEVICE int64_t grid_warps() { return grid_threads() / kWarp; }
+
+QUERN_COOPERATIVE_KERNEL(quern_norm_forward, arguments::Norm) {
+  const cpu::Norm& n = a.norm;
+  const float width = static_cast<float>(n.width);
+  for (int64_t row = grid_warp(); row < n.rows; row += grid_warps()) {
+    const int64_t first = row * n.width;
+    float total = 0;
+    for (int64_t i = lane(); i < n.width; i += kWarp) {
+      float value = n.x[first + i];
+      if (n.residual != nullptr) {
+        value += n.residual[first + i];
+        a.sum[first + i] = value;
+      }
+      total += value;
+    }
+    // What this lane wrote it reads again.
+    const float* x = n.residual != nullptr ? a.sum : n.x;
+    const float mean = n.rms ? 0 : warp_sum(total) / width;
+    float squares = 0;
+    for (int64_t i = lane(); i < n.width; i += kWarp) {
+      const float centred = x[first + i] - mean;
+      squares += centred * centred;
+    }
+    const float inverse = 1 / sqrtf(warp_sum(squares) / width + n.epsilon);
+    if (a.statistics != nullptr && lane() == 0) {
+      a.statistics[2 * row] = mean;
+      a.statistics[2 * row + 1] = inverse;
+    }
+    for (int64_t i = lane(); i < n.width; i += kWarp) {
+      float value = (x[first + i] - mean) * inverse;
+      if (n.weight != nullptr) value *= n.weight[i];
+      if (n.bias != nullptr) value += n.bias[i];
+      a.y[first + i] = value;
+    }
+  }
+}
+
+QUERN_COOPERATIVE_KERNEL(quern_norm_backward, arguments::NormBackward) {
+  const cpu::Norm& n = a.norm;
+  const float width = static_cast<float>(n.width);
+  for (int64_t row = grid_warp(); row < n.rows; row += grid_warps()) {
+    const int64_t first = row * n.width;
+    const float mean = a.statistics[2 * row];
+    const float inverse = a.statistics[2 * row + 1];
+    float sum = 0;
+    float products = 0;
+    for (int64_t i = lane(); i < n.width; i += kWarp) {
+      const float g = a.y_grad[first + i] * (n.weight != nullptr ? n.weight[i] : 1);
+      sum += g;
+      products += g * (n.x[first + i] - mean) * inverse;
+    }
+    sum = n.rms ? 0 : warp_sum(sum) / width;
+    products = warp_sum(products) / width;
+    for (int64_t i = lane(); i < n.width; i += kWarp) {
+      const float g = a.y_grad[first + i] * (n.weight != nullptr ? n.weight[i] : 1);
+      const float normal = (n.x[first + i] - mean) * inverse;
+      float value = inverse * (g - sum - normal * products);
+      if (a.sum_grad != nullptr) value += a.sum_grad[first + i];
+      store(a.x_grad + first + i, value, a.accumulate);
+    }
+  }
+}
+
+/// A thread a column, a block row a part of the rows: partial sums that quern_column_sum joins.
+QUERN_KERNEL(quern_norm_parameters, arguments::NormParameters) {
+  const cpu::Norm& n = a.norm;
+  const int64_t part = block_y();
+  for (int64_t i = grid_thread(); i < n.width; i += grid_threads()) {
+    float weight = 0;
+    float bias = 0;
+    const int64_t end = smaller(n.rows, (part + 1) * a.rows_each);
+    for (int64_t row = part * a.rows_each; row < end; ++row) {
+      const float g = a.y_grad[row * n.width + i];
+      weight += g * (n.x[row * n.width + i] - a.statistics[2 * row]) * a.statistics[2 * row + 1];
+      bias += g;
+    }
+    if (a.weight_parts != nullptr) a.weight_parts[part * n.width + i] = weight;
+    if (a.bias_parts != nullptr) a.bias_parts[part * n.width + i] = bias;
+  }
+}
+
+QUERN_KERNEL(quern_column_parts, arguments::ColumnParts) {
+  const int64_t part = block_y();
+  for (int64_t i = grid_thread(); i < a.width; i += grid_threads()) {
+    float sum = 0;
+    const int64_t end = smaller(a.rows, (part + 1) * a.rows_each);
+    for (int64_t row = part * a.rows_each; row < end; ++row) sum += a.x[row * a.width + i];
+    a.parts[part * a.width + i] = sum;
+  }
+}
+
+QUERN_KERNEL(quern_column_sum, arguments::ColumnSum) {
+  for (int64_t i = grid_thread(); i < a.width; i += grid_threads()) {
+    float sum = 0;
+    for (int64_t part = 0; part < a.count; ++part) sum += a.parts[part * a.width + i];
+    store(a.out + i, sum, a.accumulate);
+  }
+}
+
+/// The largest of a row and Σ exp(x - largest), in one pass over memory (Milakov & Gimelshein
+/// 2018).
+struct RowTotal {
+  float most, sum;
+};
+QUERN_DEVICE RowTotal row_total(const float* x, int64_t count, float* parts) {
+  float most = -INFINITY;
+  float sum = 0;
+  for (int64_t i = thread_index(); i < count; i += thread_count()) {
+    if (x[i] > most) {
+      sum *= expf(most - x[i]);
+      most = x[i];
+    }
+    sum += expf(x[i] - most);
+  }
+  const float all = block_max(most, parts);
+  // A thread that saw nothing has most = -∞ and sum = 0.
+  return {all, block_sum(sum == 0 ? 0 : sum * expf(most - all), parts)};
+}
+
+QUERN_COOPERATIVE_KERNEL(quern_softmax, arguments::Softmax) {
+  QUERN_SHARED float parts[kWarp];
+  for (int64_t row = block_x(); row < a.rows; row += blocks_x()) {
+    const float* x = a.x + row * a.classes;
+    const RowTotal total = row_total(x, a.classes, parts);
+    for (int64_t i = thread_index(); i < a.classes; i += thread_count())
+      a.y[row * a.classes + i] = expf(x[i] - total.most) / total.sum;
+  }
+}
+
+QUERN_COOPERATIVE_KERNEL(quern_softmax_backward, arguments::Softmax) {
+  QUERN_SHARED float parts[kWarp];
+  for (int64_t row = block_x(); row < a.rows; row += blocks_x()) {
+    const int64_t first = row * a.classes;
+    float sum = 0;
+    for (int64_t i = thread_index(); i < a.classes; i += thread_count())
+      sum += a.x[first + i] * a.y_grad[first + i];
+    sum = block_sum(sum, parts);
+    for (int64_t i = thread_index(); i < a.classes; i += thread_count())
+      store(a.y + first + i, a.x[first + i] * (a.y_grad[first + i] - sum), a.accumulate);
+  }
+}
+
+/// A block a row.
+QUERN_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntropy) {
+  QUERN_SHARED float parts[kWarp];
+  const cpu::CrossEntropy& c = a.loss;
+  for (int64_t row = block_x(); row < c.rows; row += blocks_x()) {
+    const float* x = c.logits + row * c.classes;
+    const RowTotal total = row_total(x, c.classes, parts);
+    const float lse = total.most + logf(total.sum);
+    float mean = 0;
+    if (c.label_smoothing > 0) {
+      for (int64_t i = thread_index(); i < c.classes; i += thread_count()) mean += lse - x[i];
+      mean = block_sum(mean, parts) / static_cast<float>(c.classes);
+    }
+    if (thread_index() != 0) continue;
+    const int32_t target = c.targets[row];
+    const float own = target >= 0 ? lse - x[target] : 0;
+    if (a.lse != nullptr) a.lse[row] = lse;
+    if (a.nll != nullptr) a.nll[row] = own;
+    const float weight = c.row_weights != nullptr ? c.row_weights[row] : 1;
+    const float smoothed = (1 - c.label_smoothing) * own + c.label_smoothing * mean;
+    a.row_losses[row] = target >= 0 ? weight * smoothed : 0;
+  }
+}
+
+/// A block row a row, blocks along the classes: the gradient may take the place of the logits.
+QUERN_KERNEL(quern_cross_entropy_backward, arguments::CrossEntropyBackward) {
+  const cpu::CrossEntropy& c = a.loss;
+  const float weight = static_cast<float>(a.weight);
+  const float spread = c.label_smoothing / static_cast<float>(c.classes);
+  for (int64_t row = block_x(); row < c.rows; row += blocks_x()) {
+    const int32_t target = c.targets[row];
+    const float factor = weight * (c.row_weights != nullptr ? c.row_weights[row] : 1);
+    for (int64_t i = thread_index(); i < c.classes; i += thread_count()) {
+      const int64_t at = row * c.classes + i;
+      const float wanted = (i == target ? 1 - c.label_smoothing : 0) + spread;
+      const float g = target < 0 ? 0 : factor * (expf(c.logits[at] - a.lse[row]) - wanted);
+      store(a.grad + at, g, a.accumulate);
+    }
+  }
+}
+
+/// Threads of one block sum for each of the parts that quern_weighted_total joins.
+QUERN_COOPERATIVE_KERNEL(quern_squared_error_forward, arguments::SquaredError) {
+  QUERN_SHARED float parts[kWarp];
+  const cpu::SquaredError& s = a.error;
+  float sum = 0;
+  for (int64_t i = grid_thread(); i < s.count; i += grid_threads()) {
+    const float difference = s.predictions[i] - s.targets[i];
+    const float square = difference * difference;
+    if (a.errors != nullptr) a.errors[i] = square;
+    sum += s.row_weights != nullptr ? s.row_weights[i] * square : square;
+  }
+  sum = block_sum(sum, parts);
+  if (thread_index() == 0) a.parts[block_x()] = sum;
+}
+
+QUERN_KERNEL(quern_squared_error_backward, arguments::SquaredErrorBackward) {
+  const cpu::SquaredError& s = a.error;
+  const float weight = 2 * static_cast<float>(a.weight);
+  for (int64_t i = grid_thread(); i < s.count; i += grid_threads()) {
+    const float factor = s.row_weights != nullptr ? weight * s.row_weights[i] : weight;
+    store(a.grad + i, factor * (s.predictions[i] - s.targets[i]), a.accumulate);
+  }
+}
+
+/// One block: out = weight · Σ parts.
+QUERN_COOPERATIVE_KERNEL(quern_weighted_total, arguments::WeightedTotal) {
+  QUERN_SHARED float parts[kWarp];
+  float sum = 0;
+  for (int64_t i = thread_index(); i < a.count; i += thread_count()) sum += a.parts[i];
+  sum = block_sum(sum, parts);
+  if (thread_index() == 0) *a.out = static_cast<float>(a.weight) * sum;
+}
+
+}  // namespace quern::kernels::cuda

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+// The few words that the kernels in this folder (*-inl.h) are written in. The CUDA compiler makes
+// device code of them; any other compiler makes functions that emulator.h runs thread by thread, so
+// that their arithmetic is tested on a machine without a GPU.
+
+#ifdef __CUDACC__
+
+#define QUERN_DEVICE static __device__ __forceinline__
+/// Defines kernel `name`, whose one argument is a `const Arguments& a`. It may not use barrier().
+#define QUERN_KERNEL(name, Arguments) \
+  extern "C" __global__ void __launch_bounds__(256) name(const __grid_constant__ Arguments a)
+/// One whose threads wait for each other: barrier(), shuffle_xor(), block_sum().
+#define QUERN_COOPERATIVE_KERNEL(name, Arguments) QUERN_KERNEL(name, Arguments)
+#define QUERN_SHARED __shared__
+
+namespace quern::kernels::cuda {
+
+QUERN_DEVICE int64_t thread_index() { return threadIdx.x; }
+QUERN_DEVICE int64_t thread_count() { return blockDim.x; }
+QUERN_DEVICE int64_t block_x() { return blockIdx.x; }
+QUERN_DEVICE int64_t block_y() { return blockIdx.y; }
+QUERN_DEVICE int64_t block_z() { return blockIdx.z; }
+QUERN_DEVICE int64_t blocks_x() { return gridDim.x; }
+QUERN_DEVICE void barrier() { __syncthreads(); }
+QUERN_DEVICE float shuffle_xor(float value, int lanes) {
+  return __shfl_xor_sync(0xFFFFFFFFU, value, lanes);
+}
+/// The memory asked for at the launch.
+QUERN_DEVICE float* dynamic_shared() {
+  extern __shared__ __align__(16) float quern_dynamic_shared[];
+  return quern_dynamic_shared;
+}
+
+}  // namespace quern::kernels::cuda
+
+#else
+
+#include "quern/kernels/cuda/emulator.h"
+
+#define QUERN_DEVICE static inline
+#define QUERN_KERNEL(name, Arguments) QUERN_EMULATED_KERNEL(name, Arguments, false)
+#define QUERN_COOPERATIVE_KERNEL(name, Arguments) QUERN_EMULATED_KERNEL(name, Arguments, true)
+// One block runs at a time.
+#define QUERN_SHARED static
+
+#endif
+
+namespace quern::kernels::cuda {
+
+constexpr int kWarp = 32;
+
+/// This thread among all of the grid's first dimension, and how many there are: kernels stride by
+/// that, so that any grid covers any extent.
+QUERN_DEVICE int64_t grid_thread() { return block_x() * thread_count() + thread_index(); }
+QUERN_DEVICE int64_t grid_threads() { return blocks_x() * thread_count(); }
+
+QUERN_DEVICE float largest(float a, float b) { return a > b ? a : b; }
+QUERN_DEVICE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+QUERN_DEVICE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+QUERN_DEVICE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+QUERN_DEVICE float warp_sum(float value) {
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) value += shuffle_xor(value, lanes);
+  return value;
+}
+QUERN_DEVICE float warp_max(float value) {
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2)
+    value = largest(value, shuffle_xor(value, lanes));
+  return value;
+}
+
+/// Over the whole block, in a fixed tree, to every thread. `parts` is shared memory for one float a
+/// warp; the block is of whole warps.
+QUERN_DEVICE float block_sum(float value, float* parts) {
+  value = warp_sum(value);
+  barrier();
+  if (thread_index() % kWarp == 0) parts[thread_index() / kWarp] = value;
+  barrier();
+  float sum = 0;
+  for (int64_t i = 0; i < thread_count() / kWarp; ++i) sum += parts[i];
+  return sum;
+}
+QUERN_DEVICE float block_max(float value, float* parts) {
+  value = warp_max(value);
+  barrier();
+  if (thread_index() % kWarp == 0) parts[thread_index() / kWarp] = value;
+  barrier();
+  float most = parts[0];
+  for (int64_t i = 1; i < thread_count() / kWarp; ++i) most = largest(most, parts[i]);
+  return most;
+}
+
+QUERN_DEVICE void store(float* to, float value, bool accumulate) {
+  *to = accumulate ? *to + value : value;
+}
+
+/// Ten rounds of Philox4x32 (see base/random.h).
+QUERN_DEVICE void philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53U} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57U} * counter[2];
+    counter[0] = static_cast<uint32_t>(b >> 32) ^ counter[1] ^ key0;
+    counter[1] = static_cast<uint32_t>(b);
+    counter[2] = static_cast<uint32_t>(a >> 32) ^ counter[3] ^ key1;
+    counter[3] = static_cast<uint32_t>(a);
+    key0 += 0x9E3779B9U;
+    key1 += 0xBB67AE85U;
+  }
+}
+
+}  // namespace quern::kernels::cuda

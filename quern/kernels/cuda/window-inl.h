@@ -1,0 +1,173 @@
+// Windows over pictures, and pooling by learned scores. Backward gathers: a thread an element of
+// the gradient, which asks each window that holds it, so nothing is raced for.
+
+#include "quern/kernels/cuda/arguments.h"
+#include "quern/kernels/cuda/simt.h"
+
+namespace quern::kernels::cuda {
+
+QUERN_KERNEL(quern_unfold, arguments::Window) {
+  const cpu::Windows& w = a.windows;
+  const int64_t line = w.kernel * w.kernel * w.channels;
+  const int64_t count = w.batch * a.rows * a.columns * line;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const int64_t c = i % w.channels;
+    const int64_t k = i / w.channels % (w.kernel * w.kernel);
+    const int64_t window = i / line;
+    const int64_t y = window / a.columns % a.rows * w.stride - w.padding + k / w.kernel;
+    const int64_t x = window % a.columns * w.stride - w.padding + k % w.kernel;
+    const int64_t b = window / (a.rows * a.columns);
+    const bool inside = y >= 0 && y < w.height && x >= 0 && x < w.width;
+    a.y[i] = inside ? a.x[((b * w.height + y) * w.width + x) * w.channels + c] : 0;
+  }
+}
+
+/// The windows along one axis that hold place `at`: first (inclusive) to end.
+struct Holders {
+  int64_t first, end;
+};
+QUERN_DEVICE Holders holders(int64_t at, const cpu::Windows& w, int64_t windows) {
+  const int64_t padded = at + w.padding;
+  const int64_t first = padded < w.kernel ? 0 : (padded - w.kernel) / w.stride + 1;
+  return {first, smaller(windows, padded / w.stride + 1)};
+}
+
+/// The place of element i of a picture.
+struct Pixel {
+  int64_t b, y, x, c;
+};
+QUERN_DEVICE Pixel pixel_of(int64_t i, const cpu::Windows& w) {
+  const int64_t column = i / w.channels;
+  return {column / (w.width * w.height), column / w.width % w.height, column % w.width,
+          i % w.channels};
+}
+
+QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
+  const cpu::Windows& w = a.windows;
+  const int64_t count = w.batch * w.height * w.width * w.channels;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const Pixel p = pixel_of(i, w);
+    const Holders rows = holders(p.y, w, a.rows);
+    const Holders columns = holders(p.x, w, a.columns);
+    float sum = 0;
+    for (int64_t r = rows.first; r < rows.end; ++r) {
+      for (int64_t s = columns.first; s < columns.end; ++s) {
+        const int64_t ky = p.y + w.padding - r * w.stride;
+        const int64_t kx = p.x + w.padding - s * w.stride;
+        const int64_t window = (p.b * a.rows + r) * a.columns + s;
+        sum += a.y_grad[((window * w.kernel + ky) * w.kernel + kx) * w.channels + p.c];
+      }
+    }
+    store(a.y + i, sum, a.accumulate);
+  }
+}
+
+/// The element of x that is the first of the largest in a window and channel.
+QUERN_DEVICE int64_t largest_of(const cpu::Windows& w, const float* x, int64_t b, int64_t row,
+                                int64_t column, int64_t c) {
+  int64_t best = -1;
+  for (int64_t k = 0; k < w.kernel * w.kernel; ++k) {
+    const int64_t y = row * w.stride - w.padding + k / w.kernel;
+    const int64_t at_x = column * w.stride - w.padding + k % w.kernel;
+    if (y < 0 || y >= w.height || at_x < 0 || at_x >= w.width) continue;
+    const int64_t at = ((b * w.height + y) * w.width + at_x) * w.channels + c;
+    if (best < 0 || x[at] > x[best]) best = at;
+  }
+  return best;
+}
+
+QUERN_KERNEL(quern_max_pool, arguments::Window) {
+  const cpu::Windows& w = a.windows;
+  const int64_t count = w.batch * a.rows * a.columns * w.channels;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const int64_t window = i / w.channels;
+    a.y[i] = a.x[largest_of(w, a.x, window / (a.rows * a.columns), window / a.columns % a.rows,
+                            window % a.columns, i % w.channels)];
+  }
+}
+
+QUERN_KERNEL(quern_max_pool_backward, arguments::Window) {
+  const cpu::Windows& w = a.windows;
+  const int64_t count = w.batch * w.height * w.width * w.channels;
+  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const Pixel p = pixel_of(i, w);
+    const Holders rows = holders(p.y, w, a.rows);
+    const Holders columns = holders(p.x, w, a.columns);
+    float sum = 0;
+    for (int64_t r = rows.first; r < rows.end; ++r) {
+      for (int64_t s = columns.first; s < columns.end; ++s) {
+        if (largest_of(w, a.x, p.b, r, s, p.c) != i) continue;
+        sum += a.y_grad[((p.b * a.rows + r) * a.columns + s) * w.channels + p.c];
+      }
+    }
+    store(a.y + i, sum, a.accumulate);
+  }
+}
+
+/// The largest score of a sequence and the sum of exponentials below it, by the whole block.
+struct ScoreTotal {
+  float most, sum;
+};
+QUERN_DEVICE ScoreTotal total_of(const float* scores, int64_t valid, float* parts) {
+  float most = -INFINITY;
+  for (int64_t t = thread_index(); t < valid; t += thread_count()) most = largest(most, scores[t]);
+  most = block_max(most, parts);
+  float sum = 0;
+  for (int64_t t = thread_index(); t < valid; t += thread_count()) sum += expf(scores[t] - most);
+  return {most, block_sum(sum, parts)};
+}
+
+QUERN_DEVICE int64_t valid_positions(const cpu::Pool& p, int64_t b) {
+  return p.lengths == nullptr ? p.length : larger(0, smaller(p.lengths[b], p.length));
+}
+
+/// A block a sequence.
+QUERN_COOPERATIVE_KERNEL(quern_pool, arguments::Pool) {
+  QUERN_SHARED float parts[kWarp];
+  const cpu::Pool& p = a.pool;
+  const int64_t b = block_x();
+  const int64_t valid = valid_positions(p, b);
+  const float* scores = a.scores + b * p.length;
+  const ScoreTotal total = total_of(scores, valid, parts);
+  for (int64_t j = thread_index(); j < p.width; j += thread_count()) {
+    float sum = 0;
+    for (int64_t t = 0; t < valid; ++t)
+      sum += expf(scores[t] - total.most) / total.sum * a.x[(b * p.length + t) * p.width + j];
+    a.y[b * p.width + j] = sum;
+  }
+}
+
+/// A block a sequence: the slope of each share, and then, since the shares sum to one, what each
+/// slope has above their mean.
+QUERN_COOPERATIVE_KERNEL(quern_pool_backward, arguments::Pool) {
+  QUERN_SHARED float parts[kWarp];
+  const cpu::Pool& p = a.pool;
+  const int64_t b = block_x();
+  const int64_t valid = valid_positions(p, b);
+  const float* scores = a.scores + b * p.length;
+  const float* y_grad = a.y_grad + b * p.width;
+  const ScoreTotal total = total_of(scores, valid, parts);
+  float mean = 0;
+  for (int64_t t = 0; t < valid && a.scores_grad != nullptr; ++t) {
+    float slope = 0;
+    for (int64_t j = thread_index(); j < p.width; j += thread_count())
+      slope += y_grad[j] * a.x[(b * p.length + t) * p.width + j];
+    mean += block_sum(slope, parts) * expf(scores[t] - total.most) / total.sum;
+  }
+  for (int64_t t = 0; t < p.length; ++t) {
+    const float share = t < valid ? expf(scores[t] - total.most) / total.sum : 0;
+    float slope = 0;
+    for (int64_t j = thread_index(); j < p.width; j += thread_count()) {
+      const int64_t at = (b * p.length + t) * p.width + j;
+      slope += y_grad[j] * a.x[at];
+      if (a.y != nullptr) store(a.y + at, share * y_grad[j], a.accumulate);
+    }
+    if (a.scores_grad == nullptr) continue;
+    slope = block_sum(slope, parts);
+    if (thread_index() == 0) {
+      store(a.scores_grad + b * p.length + t, share * (slope - mean), a.accumulate_scores);
+    }
+  }
+}
+
+}  // namespace quern::kernels::cuda
