@@ -2,13 +2,19 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "quern/graph/ops/attention.h"
 #include "quern/graph/plan_impl.h"
+#include "quern/graph/replay.h"
+#include "quern/graph/staging.h"
 #include "quern/kernels/cpu/attention.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/movement.h"
+#include "quern/kernels/cuda/gpu.h"
+#include "quern/kernels/cuda/kernels.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::graph {
@@ -38,15 +44,61 @@ struct Executor::Impl {
         parameters_(parameters),
         states_(states),
         context_{pool},
-        activations_(p_.bytes.activations),
-        scratch_(p_.bytes.scratch),
-        constants_(p_.bytes.constants) {
+        gpu_(parameters.gpu()),
+        device_(gpu_ == nullptr ? nullptr : &gpu_->driver()) {
+    if (gpu_ != nullptr) prepare_gpu();
+    const PlanBytes bytes = planned_bytes();
+    activations_ = Buffer(bytes.activations, device_, Memory::kDevice);
+    scratch_ = Buffer(bytes.scratch, device_, Memory::kDevice);
+    constants_ = Buffer(bytes.constants, device_, Memory::kDevice);
     bind();
     build();
+    fill_constants();
+    if (gpu_ == nullptr) return;
+    one_ = Buffer(sizeof(float), device_, Memory::kShared);
+    *reinterpret_cast<float*>(one_.data()) = 1;
+    for (size_t i = 0; i < p_.graph.values().size(); ++i) {
+      const Value value{static_cast<int32_t>(i)};
+      if (p_.graph.info(value).kind == ValueKind::kInput)
+        staging_->add_input(value, view(p_.values[i], value));
+    }
+    staging_->allocate();
+  }
+
+  PlanBytes planned_bytes() const {
+    return plan_.bytes(gpu_ == nullptr ? DeviceKind::kCpu : DeviceKind::kCuda);
+  }
+
+  void prepare_gpu() {
+    if (p_.options.reference) {
+      throw Error("no_reference", "the references run on the processor only",
+                  "leave the parameters there");
+    }
+    gpu_->require_memory(planned_bytes().total(), "the plan");
+    const auto set = [](const char* name, const char* value) {
+      const char* found = std::getenv(name);
+      return found != nullptr && std::string_view(found) == value;
+    };
+    check_each_ = set("QUERN_CUDA_CHECK", "1");
+    const bool watched = p_.options.trace_nan || !p_.options.observe.empty();
+    staging_.emplace(*gpu_);
+    replay_.emplace(gpu_->driver(), !watched && !check_each_ && !set("QUERN_CUDA_GRAPHS", "0"));
+  }
+
+  /// Constants are filled by the host, on a device by way of a copy.
+  void fill_constants() {
     for (size_t i = 0; i < p_.graph.values().size(); ++i) {
       const ValueInfo& info = p_.graph.values()[i];
-      if (info.kind == ValueKind::kConstant && info.fill)
-        info.fill(view(p_.values[i], Value{static_cast<int32_t>(i)}));
+      if (info.kind != ValueKind::kConstant || !info.fill) continue;
+      const TensorView place = view(p_.values[i], Value{static_cast<int32_t>(i)});
+      if (gpu_ == nullptr) {
+        info.fill(place);
+        continue;
+      }
+      const Buffer filled(place.type.bytes());
+      info.fill({filled.data(), place.type});
+      device_->copy(place.data, filled.data(), filled.size(), Queue::kCompute);
+      device_->synchronize();
     }
   }
 
@@ -58,7 +110,8 @@ struct Executor::Impl {
     std::vector<bool> written(parameters_.parameters().size(), false);
     for (size_t i = 0; i < graph.values().size(); ++i) {
       const ValueInfo& info = graph.values()[i];
-      if (info.kind == ValueKind::kState) state_data_[i] = states_.get(info.name, info.type).data;
+      if (info.kind == ValueKind::kState)
+        state_data_[i] = states_.get(info.name, info.type, device_).data;
       if (info.kind == ValueKind::kGradient) require_gradients();
       if (info.kind == ValueKind::kGradient && info.parameter < 0) {
         check_shape(info, Shape{static_cast<int64_t>(parameters_.arena_floats())});
@@ -159,11 +212,7 @@ struct Executor::Impl {
       };
       step.keeps = transfers(planned.keeps);
       step.adds = transfers(planned.adds);
-      if (planned.backward) {
-        step.kernel = p_.options.reference ? entry.reference_backward : entry.backward;
-      } else {
-        step.kernel = p_.options.reference ? entry.reference_forward : entry.forward;
-      }
+      step.kernel = kernel_of(entry, planned.backward);
       step.call.attrs = &node.attrs;
       step.call.inputs = step.inputs;
       step.call.outputs = step.outputs;
@@ -172,28 +221,114 @@ struct Executor::Impl {
       step.call.accumulate = step.accumulate;
       step.call.scratch = scratch_.data();
       step.call.context = &context_;
+      step.call.cuda = gpu_ == nullptr ? nullptr : &gpu_->context();
     }
   }
 
-  void run(bool accumulate) {
+  void (*kernel_of(const OpEntry& entry, bool backward) const)(const KernelCall&) {
+    if (p_.options.reference) return backward ? entry.reference_backward : entry.reference_forward;
+    if (gpu_ == nullptr) return backward ? entry.backward : entry.forward;
+    const auto kernel = backward ? entry.cuda.backward : entry.cuda.forward;
+    if (kernel != nullptr) return kernel;
+    throw Error(
+        "no_kernel",
+        fmt::format("{} has no {} kernel for CUDA", entry.name, backward ? "backward" : "forward"),
+        "use --device cpu");
+  }
+
+  void start(bool accumulate) {
+    if (gpu_ == nullptr) {
+      run_steps(accumulate);
+      return;
+    }
+    staging_->upload();
+    replay_->run(accumulate, [&] { run_steps(accumulate); });
+    staging_->download();
+  }
+
+  void finish() {
+    if (gpu_ == nullptr) return;
+    device_->synchronize();
+    gpu_->check_faults();
+  }
+
+  void run_steps(bool accumulate) {
     if (!accumulate) {
-      for (const TensorView& gradient : unwritten_)
-        kernels::cpu::fill_zero(context_, gradient.f32(), gradient.elements());
+      for (const TensorView& gradient : unwritten_) fill_zero(gradient);
     }
     for (size_t i = 0; i < steps_.size(); ++i) {
-      Step& step = steps_[i];
-      if (static_cast<int32_t>(i) == p_.first_backward && p_.seed)
-        *reinterpret_cast<float*>(view(p_.seed, {}).data) = 1;
-      for (const Step::Transfer& keep : step.keeps)
-        std::memcpy(keep.to.data, keep.from.data, keep.to.type.bytes());
-      for (uint32_t bits = step.planned->first_parameter_gradients; bits != 0; bits &= bits - 1)
-        step.accumulate[static_cast<size_t>(std::countr_zero(bits))] = accumulate;
-      step.kernel(step.call);
-      for (const Step::Transfer& add : step.adds)
-        kernels::cpu::scale(context_, add.from.f32(), add.from.elements(), 1, add.to.f32(), true);
-      if (p_.options.trace_nan) check_nan(step);
-      for (const size_t observation : step.planned->observations) observe(step, observation);
+      if (static_cast<int32_t>(i) == p_.first_backward && p_.seed) seed_gradient();
+      run_step(steps_[i], accumulate);
     }
+  }
+
+  void run_step(Step& step, bool accumulate) {
+    for (const Step::Transfer& keep : step.keeps) copy(keep.from, keep.to);
+    for (uint32_t bits = step.planned->first_parameter_gradients; bits != 0; bits &= bits - 1)
+      step.accumulate[static_cast<size_t>(std::countr_zero(bits))] = accumulate;
+    if (gpu_ == nullptr) {
+      step.kernel(step.call);
+    } else {
+      run_on_gpu(step);
+    }
+    for (const Step::Transfer& add : step.adds) add_into(add.from, add.to);
+    if (p_.options.trace_nan) check_nan(step);
+    for (const size_t observation : step.planned->observations) observe(step, observation);
+  }
+
+  /// What the device says is wrong, with the op and the shapes it was given.
+  void run_on_gpu(const Step& step) const {
+    try {
+      step.kernel(step.call);
+      if (check_each_) device_->synchronize();
+    } catch (const DeviceError& error) {
+      const Node& node = p_.graph.nodes()[static_cast<size_t>(step.planned->node)];
+      const std::string layer = node.layer < 0 ? "" : fmt::format(" of layer {}", node.layer);
+      throw DeviceError(
+          fmt::format("{}{}{} over {}: {}", op_entry(node.op).name, layer,
+                      step.planned->backward ? ", backward," : "", parents(node), error.what()),
+          error.hint());
+    }
+  }
+
+  // The few things that a run does besides the ops' kernels, on either side.
+  void fill_zero(const TensorView& x) const {
+    if (gpu_ == nullptr) {
+      kernels::cpu::fill_zero(context_, x.f32(), x.elements());
+    } else {
+      kernels::cuda::fill_zero(gpu_->context(), x.f32(), x.elements());
+    }
+  }
+  void seed_gradient() const {
+    const TensorView seed = view(p_.seed, {});
+    if (gpu_ == nullptr) {
+      *seed.f32() = 1;
+    } else {
+      device_->copy(seed.data, one_.data(), sizeof(float), Queue::kCompute);
+    }
+  }
+  void copy(const TensorView& from, const TensorView& to) const {
+    if (gpu_ == nullptr) {
+      std::memcpy(to.data, from.data, to.type.bytes());
+    } else {
+      device_->copy(to.data, from.data, to.type.bytes(), Queue::kCompute);
+    }
+  }
+  void add_into(const TensorView& from, const TensorView& to) const {
+    if (gpu_ == nullptr) {
+      kernels::cpu::scale(context_, from.f32(), from.elements(), 1, to.f32(), true);
+    } else {
+      kernels::cuda::scale(gpu_->context(), from.f32(), from.elements(), 1, to.f32(), true);
+    }
+  }
+
+  /// A tensor where the host can read it now: itself, or a copy in `copies`.
+  TensorView on_host(const TensorView& tensor, std::vector<Buffer>& copies) const {
+    if (gpu_ == nullptr || !tensor) return tensor;
+    const Buffer& buffer = copies.emplace_back(tensor.type.bytes());
+    device_->copy(buffer.data(), tensor.data, tensor.type.bytes(), Queue::kCompute);
+    device_->synchronize();
+    return {buffer.data(), tensor.type};
   }
 
   void observe(const Step& step, size_t index) const {
@@ -202,15 +337,23 @@ struct Executor::Impl {
       for (const TapPoint& tap : p_.graph.taps()) {
         if (tap.tap != Tap::kResidual || tap.layer != observation.layer) continue;
         const auto value = static_cast<size_t>(tap.value.id);
-        observation.observe(tap.layer, -1, -1, view(p_.values[value], tap.value));
+        std::vector<Buffer> copies;
+        observation.observe(tap.layer, -1, -1, on_host(view(p_.values[value], tap.value), copies));
         return;
       }
     }
-    const kernels::cpu::Attention attention = ops::attention_arguments(step.call);
-    TensorView weights{scratch_.data(),
-                       {DType::kF32, Shape{attention.queries, attention.capacity}}};
+    std::vector<Buffer> copies;
+    std::vector<TensorView> inputs;
+    for (const TensorView& input : step.inputs) inputs.push_back(on_host(input, copies));
+    KernelCall call = step.call;
+    call.inputs = inputs;
+    const kernels::cpu::Attention attention = ops::attention_arguments(call);
+    const TensorView log_sum_exp = on_host(step.outputs[1], copies);
+    const Shape shape{attention.queries, attention.capacity};
+    TensorView weights{scratch_.data(), {DType::kF32, shape}};
+    if (gpu_ != nullptr) weights.data = copies.emplace_back(weights.type.bytes()).data();
     const auto one = [&](int64_t batch, int64_t head) {
-      kernels::cpu::attention_weights(attention, step.outputs[1].f32(), batch, head, weights.f32());
+      kernels::cpu::attention_weights(attention, log_sum_exp.f32(), batch, head, weights.f32());
       observation.observe(observation.layer, batch, head, weights);
     };
     for (int64_t batch = 0; batch < attention.batch; ++batch) {
@@ -225,8 +368,9 @@ struct Executor::Impl {
     const bool backward = step.planned->backward;
     const std::span<const TensorView> written = backward ? step.input_grads : step.outputs;
     for (size_t i = 0; i < written.size(); ++i) {
-      const TensorView& tensor = written[i];
-      if (!tensor || tensor.type.dtype != DType::kF32) continue;
+      if (!written[i] || written[i].type.dtype != DType::kF32) continue;
+      std::vector<Buffer> copies;
+      const TensorView tensor = on_host(written[i], copies);
       for (const float value : tensor.f32_span()) {
         if (std::isnan(value)) throw_nan(step, i);
       }
@@ -244,22 +388,26 @@ struct Executor::Impl {
     return fmt::format("{} {}", name, info.type.shape.to_string());
   }
 
+  std::string parents(const Node& node) const {
+    std::string list;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!node.inputs[i]) continue;
+      list += fmt::format("{}{}: {}", list.empty() ? "" : ", ", op_entry(node.op).input_names[i],
+                          describe(node.inputs[i]));
+    }
+    return list;
+  }
+
   [[noreturn]] void throw_nan(const Step& step, size_t index) const {
     const Node& node = p_.graph.nodes()[static_cast<size_t>(step.planned->node)];
     const OpEntry& entry = op_entry(node.op);
-    std::string parents;
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (!node.inputs[i]) continue;
-      parents += fmt::format("{}{}: {}", parents.empty() ? "" : ", ", entry.input_names[i],
-                             describe(node.inputs[i]));
-    }
     const std::string what = step.planned->backward ? fmt::format("the gradient of {} in backward",
                                                                   entry.input_names[index])
                                                     : fmt::format("output {}", index);
     const std::string layer = node.layer < 0 ? "" : fmt::format(" (layer {})", node.layer);
     throw Error("nan",
                 fmt::format("the first NaN is in {} of {}{}; its inputs: {}", what, entry.name,
-                            layer, parents),
+                            layer, parents(node)),
                 "lower the learning rate, clip the gradient, or look at what these inputs hold");
   }
 
@@ -268,7 +416,13 @@ struct Executor::Impl {
   ParameterStore& parameters_;
   StateStore& states_;
   kernels::cpu::Context context_;
+  kernels::cuda::Gpu* gpu_;  // null: the processor computes
+  Device* device_;           // its driver
   Buffer activations_, scratch_, constants_;
+  Buffer one_;                            // the gradient of the loss, on a GPU
+  std::optional<Staging> staging_;        // on a GPU
+  std::optional<Replay> replay_;          // on a GPU
+  bool check_each_ = false;               // wait after each op, to name the one that fails
   std::vector<int32_t> parameter_index_;  // per value
   std::vector<std::byte*> state_data_;    // per value
   std::vector<TensorView> unwritten_;     // gradients that no step writes: zero
@@ -282,12 +436,14 @@ Executor::Executor(Executor&&) noexcept = default;
 
 TensorView Executor::input(std::string_view name) const {
   const Value value = impl_->p_.graph.input(name);
+  if (impl_->staging_) return impl_->staging_->input(value);
   return impl_->view(impl_->p_.values[static_cast<size_t>(value.id)], value);
 }
 
 TensorView Executor::output(std::string_view name) const {
   const Value value = impl_->p_.graph.output(name);
-  return impl_->view(impl_->p_.values[static_cast<size_t>(value.id)], value);
+  const TensorView place = impl_->view(impl_->p_.values[static_cast<size_t>(value.id)], value);
+  return impl_->staging_ ? impl_->staging_->output(place) : place;
 }
 
 TensorView Executor::gradient(Value value) const {
@@ -297,10 +453,16 @@ TensorView Executor::gradient(Value value) const {
                 fmt::format("the gradient of {} is not kept", impl_->describe(value)),
                 "name the value in PlanOptions::wrt");
   }
-  return impl_->view(place, value);
+  const TensorView gradient = impl_->view(place, value);
+  return impl_->staging_ ? impl_->staging_->output(gradient) : gradient;
 }
 
-void Executor::run(bool accumulate) { impl_->run(accumulate); }
+void Executor::run(bool accumulate) {
+  start(accumulate);
+  finish();
+}
+void Executor::start(bool accumulate) { impl_->start(accumulate); }
+void Executor::finish() { impl_->finish(); }
 const Plan& Executor::plan() const { return impl_->plan_; }
 size_t Executor::allocated_bytes() const {
   return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size();

@@ -10,6 +10,8 @@
 
 #include "quern/kernels/activation.h"
 #include "quern/kernels/cpu/context.h"
+#include "quern/kernels/cuda/context.h"
+#include "quern/kernels/optimizer_step.h"
 #include "quern/tensor/tensor.h"
 
 namespace quern::graph {
@@ -124,18 +126,7 @@ using Attrs =
                  ActivationAttrs, ScaleAttrs, DropoutAttrs, CrossEntropyAttrs, AxisAttrs,
                  ReduceAttrs, WindowAttrs, ReshapeAttrs, CastAttrs, OptimizerAttrs>;
 
-/// Indices into `hyper` (8), what changes from step to step of the optimizer.
-enum Hyper : size_t {
-  kLearningRate,
-  kBeta1,
-  kBeta2,
-  kEpsilon,
-  kCorrection1,
-  kCorrection2,
-  kClip,  // maximum gradient norm; 0: none
-  kEmaDecay,
-  kHyperCount
-};
+using enum kernels::Hyper;  // indices into `hyper` (8), what changes between the optimizer's steps
 
 /// One run of one kernel, over raw buffers laid out by the planner.
 ///
@@ -154,6 +145,7 @@ struct KernelCall {
   std::span<const bool> accumulate;  // per input: add to input_grads[i] rather than overwrite
   std::byte* scratch = nullptr;
   const kernels::cpu::Context* context = nullptr;
+  const kernels::cuda::Context* cuda = nullptr;  // where the buffers are a CUDA device's
 };
 
 /// Which of an op's inputs and outputs its backward reads: bit i, input i; they live on until then.
@@ -171,6 +163,15 @@ using Types = std::vector<TensorType>;
 inline constexpr size_t kMaxInputs = 7;
 inline constexpr size_t kMaxOutputs = 3;
 
+/// An op's kernels on a device other than the processor, and the scratch that they need (null:
+/// none).
+struct DeviceKernels {
+  size_t (*forward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  void (*forward)(const KernelCall&) = nullptr;
+  void (*backward)(const KernelCall&) = nullptr;
+};
+
 struct OpEntry {
   OpCode code = OpCode::kCount;
   std::string_view name;
@@ -186,6 +187,7 @@ struct OpEntry {
   size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
   void (*forward)(const KernelCall&) = nullptr;
   void (*backward)(const KernelCall&) = nullptr;  // null: not differentiable
+  DeviceKernels cuda;
   /// The specification: plain loops in float64, forward and backward.
   void (*reference_forward)(const KernelCall&) = nullptr;
   void (*reference_backward)(const KernelCall&) = nullptr;

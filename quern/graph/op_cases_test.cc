@@ -32,9 +32,8 @@ InputSpec apart(Shape shape) {
   const int64_t count = shape.elements();
   for (int64_t i = 0; i < count; ++i)
     values.push_back(0.05F * static_cast<float>(i * 101 % count - count / 2));
-  return {.fill = InputSpec::Fill::kGiven,
-          .type = {DType::kF32, shape},
-          .floats = std::move(values)};
+  return {
+      .fill = InputSpec::Fill::kGiven, .type = {DType::kF32, shape}, .floats = std::move(values)};
 }
 InputSpec given_f32(std::vector<float> values) {
   const Shape shape{static_cast<int64_t>(values.size())};

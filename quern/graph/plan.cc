@@ -266,8 +266,15 @@ class Planner {
       }
       step.outputs.push_back(place);
     }
-    p_.bytes.scratch = std::max(
-        p_.bytes.scratch, Buffer::align(entry.forward_scratch(node.attrs, input_types(g_, node))));
+    need_scratch(node, entry.forward_scratch, entry.cuda.forward_scratch);
+  }
+
+  using Scratch = size_t (*)(const Attrs&, std::span<const TensorType>);
+  void need_scratch(const Node& node, Scratch cpu, Scratch cuda) {
+    const Types types = input_types(g_, node);
+    p_.bytes.scratch = std::max(p_.bytes.scratch, Buffer::align(cpu(node.attrs, types)));
+    if (cuda != nullptr)
+      p_.cuda_scratch = std::max(p_.cuda_scratch, Buffer::align(cuda(node.attrs, types)));
   }
 
   Location reuse_input(const Node& node, const OpEntry& entry, Value output, int32_t index) const {
@@ -323,9 +330,8 @@ class Planner {
       step.input_grads.push_back(wants ? place_gradient(step, node, entry, i) : Location{});
       written |= wants ? 1U << i : 0U;
     }
+    need_scratch(node, entry.backward_scratch, entry.cuda.backward_scratch);
     const Types types = input_types(g_, node);
-    p_.bytes.scratch =
-        std::max(p_.bytes.scratch, Buffer::align(entry.backward_scratch(node.attrs, types)));
     if (entry.flops != nullptr) {
       // A linear layer makes one product a gradient; attention twice what its forward does.
       const int products = node.op == OpCode::kLinear ? std::popcount(written & 0b11U) : 2;
@@ -445,7 +451,11 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 
 const Graph& Plan::graph() const { return impl_->graph; }
-PlanBytes Plan::bytes() const { return impl_->bytes; }
+PlanBytes Plan::bytes(DeviceKind device) const {
+  PlanBytes bytes = impl_->bytes;
+  if (device == DeviceKind::kCuda) bytes.scratch = impl_->cuda_scratch;
+  return bytes;
+}
 double Plan::flops() const { return impl_->flops; }
 
 }  // namespace quern::graph

@@ -11,6 +11,7 @@
 #include "quern/base/thread_pool.h"
 #include "quern/graph/graph.h"
 #include "quern/graph/store.h"
+#include "quern/tensor/device.h"
 
 namespace quern::graph {
 
@@ -53,7 +54,7 @@ class Plan {
   Plan& operator=(Plan&&) noexcept;
 
   const Graph& graph() const;
-  PlanBytes bytes() const;
+  PlanBytes bytes(DeviceKind device = DeviceKind::kCpu) const;
   double flops() const;  // one run, backward included
 
   struct Impl;  // internal: used by Executor
@@ -66,19 +67,23 @@ class Plan {
 /// A plan with its memory, ready to replay. run() allocates nothing.
 class Executor {
  public:
-  /// Binds parameters and states by name; allocates the arenas. The stores must outlive the
-  /// executor.
+  /// Binds parameters and states by name; allocates the arenas. Runs where the parameters stand
+  /// (ParameterStore::use). The stores must outlive the executor. Throws Error("out_of_memory")
+  /// before anything is made where a GPU has less memory free than the plan needs.
   Executor(Plan plan, ParameterStore& parameters, StateStore& states, ThreadPool& pool);
   ~Executor();
   Executor(Executor&&) noexcept;
 
-  TensorView input(std::string_view name) const;   // write before run()
+  TensorView input(std::string_view name) const;   // write before each run
   TensorView output(std::string_view name) const;  // read after run()
   TensorView gradient(Value value) const;          // of a `wrt` value, after run()
 
   /// One replay. With accumulate, parameter gradients add to what the store holds; without, they
-  /// replace it.
+  /// replace it. start() and finish() are its halves: between them a GPU computes, and the caller
+  /// may fill in the inputs of the next run, but read nothing.
   void run(bool accumulate = false);
+  void start(bool accumulate = false);
+  void finish();
 
   const Plan& plan() const;
   size_t allocated_bytes() const;

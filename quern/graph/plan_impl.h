@@ -46,6 +46,7 @@ struct Plan::Impl {
   std::vector<Slot> slots;
   std::vector<size_t> constant_offsets;  // per value
   PlanBytes bytes;
+  size_t cuda_scratch = 0;  // in place of bytes.scratch
   double flops = 0;
 };
 

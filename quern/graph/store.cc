@@ -25,6 +25,21 @@ int32_t ParameterStore::declare(std::string_view name, Shape shape, ParameterGro
   return static_cast<int32_t>(parameters_.size()) - 1;
 }
 
+void ParameterStore::use(kernels::cuda::Gpu* gpu) {
+  if (gpu == gpu_) return;
+  gpu_ = gpu;
+  for (Buffer* buffer : {&values_, &gradients_}) {
+    if (buffer->size() == 0) continue;
+    Buffer moved = make_buffer(buffer->size());
+    std::memcpy(moved.data(), buffer->data(), buffer->size());
+    *buffer = std::move(moved);
+  }
+}
+
+Buffer ParameterStore::make_buffer(size_t bytes) const {
+  return gpu_ == nullptr ? Buffer(bytes) : Buffer(bytes, &gpu_->driver(), Memory::kShared);
+}
+
 void ParameterStore::allocate() {
   if (laid_out_) return;
   size_t offset = 0;
@@ -41,12 +56,12 @@ void ParameterStore::allocate() {
     range.end = offset;
   }
   laid_out_ = true;
-  values_ = Buffer(offset * sizeof(float));
+  values_ = make_buffer(offset * sizeof(float));
 }
 
 void ParameterStore::allocate_gradients() {
   if (!laid_out_) allocate();
-  if (gradients_.size() == 0) gradients_ = Buffer(values_.size());
+  if (gradients_.size() == 0) gradients_ = make_buffer(values_.size());
 }
 
 int32_t ParameterStore::find(std::string_view name) const {
@@ -96,7 +111,7 @@ size_t ParameterStore::arena_floats() const {
   return total;
 }
 
-TensorView StateStore::get(std::string_view name, const TensorType& type) {
+TensorView StateStore::get(std::string_view name, const TensorType& type, Device* device) {
   const auto found = states_.find(name);
   if (found != states_.end()) {
     const TensorType& known = found->second.view.type;
@@ -107,7 +122,7 @@ TensorView StateStore::get(std::string_view name, const TensorType& type) {
         "use one StateStore for one batch size and capacity");
   }
   Entry entry;
-  entry.buffer = Buffer(type.bytes());
+  entry.buffer = Buffer(type.bytes(), device, Memory::kShared);
   entry.view = {entry.buffer.data(), type};
   return states_.emplace(std::string(name), std::move(entry)).first->second.view;
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quern/kernels/cuda/gpu.h"
 #include "quern/tensor/buffer.h"
 #include "quern/tensor/tensor.h"
 
@@ -32,6 +33,12 @@ class ParameterStore {
  public:
   /// Returns the index. Throws Error on a second parameter of the same name, or after allocate().
   int32_t declare(std::string_view name, Shape shape, ParameterGroup group);
+  /// Every plan made from now on over these parameters runs on that GPU, which must outlive them.
+  /// Values, gradients and states stand in memory that both sides read; the host may touch them
+  /// whenever no run is under way. What has memory already is moved: no view of it may be held.
+  /// Null: the processor.
+  void use(kernels::cuda::Gpu* gpu);
+  kernels::cuda::Gpu* gpu() const { return gpu_; }
   void allocate();
   void allocate_gradients();
 
@@ -53,7 +60,10 @@ class ParameterStore {
   size_t allocated_bytes() const { return values_.size() + gradients_.size(); }
 
  private:
+  Buffer make_buffer(size_t bytes) const;
+
   std::vector<ParameterInfo> parameters_;
+  kernels::cuda::Gpu* gpu_ = nullptr;
   Buffer values_, gradients_;
   Range groups_[3];
   bool laid_out_ = false;
@@ -62,9 +72,9 @@ class ParameterStore {
 /// Named tensors with a stable address that plans write in place.
 class StateStore {
  public:
-  /// The tensor of that name, made (zeroed) when new; throws ShapeError when known with another
-  /// type.
-  TensorView get(std::string_view name, const TensorType& type);
+  /// The tensor of that name, made (zeroed) when new, in memory that `device` shares where it is
+  /// not null; throws ShapeError when known with another type.
+  TensorView get(std::string_view name, const TensorType& type, Device* device = nullptr);
   /// Names memory that lives elsewhere (the ranges of a ParameterStore that an optimizer's graph
   /// steps over); it must outlive this store. get() then gives that view; clear() leaves it alone.
   void bind(std::string_view name, TensorView view);

@@ -16,6 +16,10 @@ graph::Plan make_plan(const task::Problem& problem, const graph::ParameterStore&
   return graph::Plan(problem.trace(use, rows, store), options);
 }
 
+DeviceKind device_of(const EngineOptions& options) {
+  return options.gpu == nullptr ? DeviceKind::kCpu : DeviceKind::kCuda;
+}
+
 int64_t rows_of(const EngineOptions& options) {
   if (options.batch % options.accumulate != 0) {
     throw UsageError("bad_value",
@@ -27,12 +31,15 @@ int64_t rows_of(const EngineOptions& options) {
   return options.batch / options.accumulate;
 }
 
-graph::ParameterStore make_store(const task::Problem& problem, uint64_t seed) {
+graph::ParameterStore make_store(const task::Problem& problem, const EngineOptions& options) {
+  if (options.gpu != nullptr)
+    options.gpu->require_memory(memory_need(problem, options).total(), "training");
   graph::ParameterStore store;
+  store.use(options.gpu);
   problem.declare(store);
   store.allocate();
   store.allocate_gradients();
-  problem.initialise(store, seed);
+  problem.initialise(store, options.seed);
   return store;
 }
 
@@ -57,10 +64,11 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
   problem.declare(store);
   MemoryNeed need;
   const int64_t rows = rows_of(options);
-  need.activations = make_plan(problem, store, task::Use::kTrain, rows).bytes().total() +
-                     make_plan(problem, store, task::Use::kEvaluate, rows).bytes().total();
+  const DeviceKind device = device_of(options);
+  need.activations = make_plan(problem, store, task::Use::kTrain, rows).bytes(device).total() +
+                     make_plan(problem, store, task::Use::kEvaluate, rows).bytes(device).total();
   need.parameters = store.arena_floats() * sizeof(float) * 3;
-  need.optimizer = Optimizer::planned_bytes(options.optimizer, store);
+  need.optimizer = Optimizer::planned_bytes(options.optimizer, store, device);
   return need;
 }
 
@@ -68,7 +76,7 @@ Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool&
     : problem_(problem),
       options_(options),
       targets_per_step_(problem.training_targets(0, options.batch)),
-      parameters_(make_store(problem, options.seed)),
+      parameters_(make_store(problem, options)),
       train_(
           make_executor(problem, task::Use::kTrain, rows_of(options), parameters_, states_, pool)),
       evaluate_(make_executor(problem, task::Use::kEvaluate, rows_of(options), parameters_, states_,
@@ -76,15 +84,22 @@ Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool&
       optimizer_(options.optimizer, parameters_, pool),
       best_(parameters_.values().begin(), parameters_.values().end()) {}
 
+void Engine::fill_part(uint64_t first_sample, int64_t part) {
+  const int64_t rows = options_.batch / options_.accumulate;
+  const uint64_t first = first_sample + static_cast<uint64_t>(part * rows);
+  if (filled_ != static_cast<int64_t>(first)) problem_.fill_training(first, *train_);
+  filled_ = static_cast<int64_t>(first);
+}
+
 double Engine::run_step(uint64_t first_sample, int64_t step) {
   const int64_t rows = options_.batch / options_.accumulate;
   const auto targets = static_cast<double>(
       std::max<int64_t>(1, problem_.training_targets(first_sample, options_.batch)));
-  *train_->input("loss_weight").f32() = static_cast<float>(1.0 / targets);
   const bool random = has_input(*train_, "random");
   double sum = 0;
   for (int64_t part = 0; part < options_.accumulate; ++part) {
-    problem_.fill_training(first_sample + static_cast<uint64_t>(part * rows), *train_);
+    fill_part(first_sample, part);
+    *train_->input("loss_weight").f32() = static_cast<float>(1.0 / targets);
     if (random) {
       uint32_t* words = train_->input("random").u32();
       words[0] = static_cast<uint32_t>(options_.seed);
@@ -92,7 +107,10 @@ double Engine::run_step(uint64_t first_sample, int64_t step) {
       words[2] = static_cast<uint32_t>(step);
       words[3] = static_cast<uint32_t>(part * rows);
     }
-    train_->run(part > 0);
+    train_->start(part > 0);
+    // While a GPU computes, the next samples are made ready: of this step, or of the one after it.
+    if (options_.gpu != nullptr) fill_part(first_sample, part + 1);
+    train_->finish();
     for (const float loss : train_->output("nll").f32_span()) sum += static_cast<double>(loss);
   }
   return sum / targets;
@@ -167,8 +185,10 @@ double Engine::flops_per_step() const {
 
 size_t Engine::planned_bytes() const {
   const size_t parameters = parameters_.arena_floats() * sizeof(float) * 2;
-  return parameters + train_->plan().bytes().total() + evaluate_->plan().bytes().total() +
-         Optimizer::planned_bytes(options_.optimizer, parameters_);
+  const DeviceKind device = device_of(options_);
+  return parameters + train_->plan().bytes(device).total() +
+         evaluate_->plan().bytes(device).total() +
+         Optimizer::planned_bytes(options_.optimizer, parameters_, device);
 }
 
 size_t Engine::allocated_bytes() const {

@@ -19,6 +19,7 @@ struct EngineOptions {
   int64_t accumulate = 1;  // parts in which they are run; divides batch
   OptimizerOptions optimizer;
   uint64_t seed = 1;
+  kernels::cuda::Gpu* gpu = nullptr;  // null: the processor trains
 };
 
 /// Mean loss of a target, and over how many.
@@ -41,7 +42,8 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
 /// step does follows from its number alone, so a resumed run repeats it to the bit.
 class Engine {
  public:
-  /// The problem must outlive the engine.
+  /// The problem and the GPU must outlive the engine. Throws Error("out_of_memory") before anything
+  /// is made where the GPU has less memory free than training needs.
   Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool);
 
   /// One optimizer step over `batch` samples; returns the mean loss of its targets.
@@ -74,6 +76,7 @@ class Engine {
 
  private:
   double run_step(uint64_t first_sample, int64_t step);
+  void fill_part(uint64_t first_sample, int64_t part);
 
   task::Problem& problem_;
   EngineOptions options_;
@@ -84,6 +87,8 @@ class Engine {
   std::unique_ptr<graph::Executor> evaluate_;
   Optimizer optimizer_;
   std::vector<float> best_;
+  // The first sample of the part whose inputs stand in train_ already; none: -1.
+  int64_t filled_ = -1;
 };
 
 }  // namespace quern::train

@@ -166,8 +166,9 @@ size_t Optimizer::allocated_bytes() const {
 }
 
 size_t Optimizer::planned_bytes(const OptimizerOptions& options,
-                                const graph::ParameterStore& parameters) {
-  size_t bytes = graph::Plan(trace_step(options, parameters), graph::PlanOptions{}).bytes().total();
+                                const graph::ParameterStore& parameters, DeviceKind device) {
+  size_t bytes =
+      graph::Plan(trace_step(options, parameters), graph::PlanOptions{}).bytes(device).total();
   for (const Part& part : parts_of(options, parameters)) {
     bytes += part.count() * sizeof(float) * (part.muon ? 1 : 2);
   }

@@ -52,7 +52,8 @@ class Optimizer {
   size_t allocated_bytes() const;
   /// What a step needs beyond parameters and gradients, without making it.
   static size_t planned_bytes(const OptimizerOptions& options,
-                              const graph::ParameterStore& parameters);
+                              const graph::ParameterStore& parameters,
+                              DeviceKind device = DeviceKind::kCpu);
 
  private:
   OptimizerOptions options_;

@@ -95,8 +95,9 @@ std::string options_fingerprint(const run::Options& options, const run::Pipeline
   return hasher.hex();
 }
 
-EngineOptions engine_options(const run::Options& options) {
+EngineOptions engine_options(const run::Options& options, kernels::cuda::Gpu* gpu) {
   EngineOptions engine;
+  engine.gpu = gpu;
   engine.batch = options.integer("train.batch");
   engine.accumulate = options.integer("train.accumulate");
   engine.seed = static_cast<uint64_t>(options.integer("seed"));

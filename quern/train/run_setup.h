@@ -20,6 +20,7 @@ struct TrainRequest {
   fs::path run;         // the folder to make or to go on with
   bool resume = false;  // from its newest checkpoint
   run::Options options;
+  kernels::cuda::Gpu* gpu = nullptr;  // null: the processor trains
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
@@ -37,7 +38,7 @@ struct TrainSummary {
 };
 
 /// What decided options say of the engine and of the loop.
-EngineOptions engine_options(const run::Options& options);
+EngineOptions engine_options(const run::Options& options, kernels::cuda::Gpu* gpu);
 TrainerOptions trainer_options(const run::Options& options);
 
 /// The options in force: those of the run that is gone on with, or those that were said.

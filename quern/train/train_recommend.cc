@@ -197,7 +197,7 @@ class RecommendTraining {
 
   void prepare() {
     config_ = run::model_config(options_, static_cast<int64_t>(pipeline_.items.size()) + 1);
-    const EngineOptions engine = engine_options(options_);
+    const EngineOptions engine = engine_options(options_, request_.gpu);
     problem_ = std::make_unique<task::ItemProblem>(
         config_, log_, options_.number("regularise.token_dropout"), seed());
     const MemoryNeed need = memory_need(*problem_, engine);
@@ -332,7 +332,7 @@ class RecommendTraining {
     for (size_t i = 1; i < scores_.size(); ++i) baselines.push_back(to_json(scores_[i]));
     const nlohmann::ordered_json json{{"run", folder_.string()},
                                       {"task", "recommend"},
-                                      {"device", "cpu"},
+                                      {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
                                       {"parameters", summary_.parameters},
                                       {"steps", result.steps},
                                       {"seconds", result.seconds},

@@ -186,7 +186,7 @@ class RowTraining {
     validation_ = side(std::move(validation), task_.split.validation);
     problem_ = std::make_unique<task::RowsProblem>(
         config_, side(std::move(train), task_.split.train), validation_, noise);
-    const EngineOptions engine = engine_options(options_);
+    const EngineOptions engine = engine_options(options_, request_.gpu);
     const MemoryNeed need = memory_need(*problem_, engine);
     require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
@@ -316,7 +316,7 @@ class RowTraining {
     const TrainResult& result = summary_.result;
     nlohmann::ordered_json json{{"run", folder_.string()},
                                 {"task", task_.pipeline.task},
-                                {"device", "cpu"},
+                                {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
                                 {"parameters", summary_.parameters},
                                 {"steps", result.steps},
                                 {"seconds", result.seconds},

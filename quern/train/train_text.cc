@@ -100,7 +100,7 @@ class TextTraining {
 
   void prepare_model() {
     config_ = run::model_config(options_, static_cast<int64_t>(task_.tokenizer->vocabulary()));
-    const EngineOptions engine = engine_options(options_);
+    const EngineOptions engine = engine_options(options_, request_.gpu);
     problem_ = std::make_unique<task::TextProblem>(config_, task_.train, task_.validation,
                                                    options_.number("regularise.token_dropout"),
                                                    engine.seed);
@@ -167,7 +167,7 @@ class TextTraining {
     const TrainResult& result = summary_.result;
     nlohmann::ordered_json json{{"run", folder_.string()},
                                 {"task", "generate"},
-                                {"device", "cpu"},
+                                {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
                                 {"parameters", summary_.parameters},
                                 {"steps", result.steps},
                                 {"seconds", result.seconds},

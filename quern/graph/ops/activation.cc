@@ -80,8 +80,10 @@ OpEntry activation_op() {
   OpEntry entry = of_x(OpCode::kActivation, "activation");
   entry.infer = infer_activation;
   entry.forward = forward_activation<Cpu>;
+  entry.cuda.forward = forward_activation<Cuda>;
   entry.reference_forward = forward_activation<Reference>;
   entry.backward = backward_activation<Cpu>;
+  entry.cuda.backward = backward_activation<Cuda>;
   entry.reference_backward = backward_activation<Reference>;
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
@@ -92,8 +94,10 @@ OpEntry gated_unit_op() {
   OpEntry entry = of_x(OpCode::kGatedUnit, "gated_unit");
   entry.infer = infer_gated;
   entry.forward = forward_gated<Cpu>;
+  entry.cuda.forward = forward_gated<Cuda>;
   entry.reference_forward = forward_gated<Reference>;
   entry.backward = backward_gated<Cpu>;
+  entry.cuda.backward = backward_gated<Cuda>;
   entry.reference_backward = backward_gated<Reference>;
   return entry;
 }

@@ -90,11 +90,13 @@ cpu::Attention shape(const Attrs& attrs, std::span<const TensorType> inputs) {
   return shape(attrs, inputs[kQkv].shape,
                Check::present(inputs, kKCache) ? &inputs[kKCache].shape : nullptr);
 }
+template <typename Kernels>
 size_t forward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return cpu::attention_forward_scratch(shape(attrs, inputs));
+  return Kernels::attention_forward_scratch(shape(attrs, inputs));
 }
+template <typename Kernels>
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return cpu::attention_backward_scratch(shape(attrs, inputs));
+  return Kernels::attention_backward_scratch(shape(attrs, inputs));
 }
 
 template <typename Kernels>
@@ -153,11 +155,15 @@ OpEntry attention_op() {
   entry.max_inputs = 7;
   entry.infer = infer;
   entry.saved = saved;
-  entry.forward_scratch = forward_scratch;
-  entry.backward_scratch = backward_scratch;
+  entry.forward_scratch = forward_scratch<Cpu>;
+  entry.cuda.forward_scratch = forward_scratch<Cuda>;
+  entry.backward_scratch = backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   // Over a cache the keys of the past have no gradient to give: decoding is not trained through.

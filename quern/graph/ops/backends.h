@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <utility>
 
 #include "quern/graph/op.h"
@@ -12,6 +13,8 @@
 #include "quern/kernels/cpu/norm.h"
 #include "quern/kernels/cpu/optimizer.h"
 #include "quern/kernels/cpu/window.h"
+#include "quern/kernels/cuda/kernels.h"
+#include "quern/kernels/optimizer_step.h"
 #include "quern/kernels/reference/attention.h"
 #include "quern/kernels/reference/elementwise.h"
 #include "quern/kernels/reference/embedding.h"
@@ -22,10 +25,32 @@
 #include "quern/kernels/reference/norm.h"
 #include "quern/kernels/reference/optimizer.h"
 #include "quern/kernels/reference/window.h"
+#include "quern/kernels/scalar.h"
 
 // An op's forward and backward are templates over where the arithmetic comes from: the same wiring
 // runs on the kernels of a device and on the plain loops that specify them.
 namespace quern::graph::ops {
+
+using kernels::OptimizerStep;
+using kernels::Scalar;
+
+#define QUERN_SCRATCH(space, name)                            \
+  template <typename... Args>                                 \
+  static size_t name(Args&&... args) {                        \
+    return kernels::space::name(std::forward<Args>(args)...); \
+  }
+/// Bytes of scratch that a device's kernels need.
+#define QUERN_SCRATCHES(space)                        \
+  QUERN_SCRATCH(space, gemm_scratch)                  \
+  QUERN_SCRATCH(space, column_sum_scratch)            \
+  QUERN_SCRATCH(space, embedding_backward_scratch)    \
+  QUERN_SCRATCH(space, norm_backward_scratch)         \
+  QUERN_SCRATCH(space, attention_forward_scratch)     \
+  QUERN_SCRATCH(space, attention_backward_scratch)    \
+  QUERN_SCRATCH(space, cross_entropy_forward_scratch) \
+  QUERN_SCRATCH(space, squared_error_scratch)         \
+  QUERN_SCRATCH(space, sum_of_squares_scratch)        \
+  QUERN_SCRATCH(space, muon_scratch)
 
 /// The processor's kernels: each takes the context first, some take scratch last.
 class Cpu {
@@ -50,9 +75,45 @@ class Cpu {
 #undef QUERN_KERNEL
 #undef QUERN_TYPED_KERNEL
 #undef QUERN_KERNEL_WITH_SCRATCH
+  QUERN_SCRATCHES(cpu)
+  void gradient_norm(const float* x, int64_t count, float* norm) const {
+    *norm =
+        static_cast<float>(std::sqrt(kernels::cpu::sum_of_squares(context_, x, count, scratch_)));
+  }
 
  private:
   const kernels::cpu::Context& context_;
+  std::byte* scratch_;
+};
+
+/// A CUDA device's.
+class Cuda {
+ public:
+  explicit Cuda(const KernelCall& call) : context_(*call.cuda), scratch_(call.scratch) {}
+
+#define QUERN_KERNEL(name)                                             \
+  template <typename... Args>                                          \
+  auto name(Args&&... args) const {                                    \
+    return kernels::cuda::name(context_, std::forward<Args>(args)...); \
+  }
+#define QUERN_TYPED_KERNEL(name) QUERN_KERNEL(name)
+#define QUERN_KERNEL_WITH_SCRATCH(name)                                          \
+  template <typename... Args>                                                    \
+  auto name(Args&&... args) const {                                              \
+    return kernels::cuda::name(context_, std::forward<Args>(args)..., scratch_); \
+  }
+#include "quern/graph/ops/kernels.inc"
+  QUERN_KERNEL_WITH_SCRATCH(attention_backward)
+  QUERN_KERNEL_WITH_SCRATCH(norm_backward)
+  QUERN_KERNEL_WITH_SCRATCH(gradient_norm)
+  QUERN_KERNEL(cross_entropy_backward)
+#undef QUERN_KERNEL
+#undef QUERN_TYPED_KERNEL
+#undef QUERN_KERNEL_WITH_SCRATCH
+  QUERN_SCRATCHES(cuda)
+
+ private:
+  const kernels::cuda::Context& context_;
   std::byte* scratch_;
 };
 
@@ -77,6 +138,12 @@ class Reference {
 #undef QUERN_TYPED_KERNEL
 #undef QUERN_KERNEL_WITH_SCRATCH
 
+  // It is given the scratch that the processor's kernels are, and leaves it.
+  QUERN_SCRATCHES(cpu)
+  void gradient_norm(const float* x, int64_t count, float* norm) const {
+    *norm = static_cast<float>(std::sqrt(kernels::reference::sum_of_squares(x, count)));
+  }
+
   // These compute anew what the kernels have kept of the forward pass.
   void attention_backward(const kernels::cpu::Attention& attention, const float*, const float*,
                           const float* out_grad, float* q_grad, float* k_grad,
@@ -89,11 +156,13 @@ class Reference {
     kernels::reference::norm_backward(norm, y_grad, sum_grad, x_grad, accumulate_x, weight_grad,
                                       bias_grad, accumulate_parameters);
   }
-  void cross_entropy_backward(const kernels::cpu::CrossEntropy& loss, const float*, float weight,
+  void cross_entropy_backward(const kernels::cpu::CrossEntropy& loss, const float*, Scalar weight,
                               float* logits_grad, bool accumulate) const {
     kernels::reference::cross_entropy_backward(loss, static_cast<double>(weight), logits_grad,
                                                accumulate);
   }
 };
+#undef QUERN_SCRATCHES
+#undef QUERN_SCRATCH
 
 }  // namespace quern::graph::ops

@@ -63,6 +63,7 @@ OpEntry cache_write_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   return entry;
 }

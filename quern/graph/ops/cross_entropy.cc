@@ -43,13 +43,14 @@ cpu::CrossEntropy arguments(const KernelCall& call) {
   return loss;
 }
 
+template <typename Kernels>
 size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::cross_entropy_forward_scratch(inputs[kLogits].shape.rows());
+  return Kernels::cross_entropy_forward_scratch(inputs[kLogits].shape.rows());
 }
 
 template <typename Kernels>
 void forward(const KernelCall& call) {
-  Kernels(call).cross_entropy_forward(arguments(call), *call.inputs[kWeight].f32(),
+  Kernels(call).cross_entropy_forward(arguments(call), Scalar{call.inputs[kWeight].f32()},
                                       call.outputs[kNll].f32(), call.outputs[kLogSumExp].f32(),
                                       call.outputs[kLoss].f32());
 }
@@ -58,7 +59,7 @@ template <typename Kernels>
 void backward(const KernelCall& call) {
   Kernels(call).cross_entropy_backward(
       arguments(call), call.outputs[kLogSumExp].f32(),
-      *call.inputs[kWeight].f32() * *call.output_grads[kLoss].f32(),
+      Scalar{call.inputs[kWeight].f32(), call.output_grads[kLoss].f32()},
       call.input_grads[kLogits].f32(), call.accumulate[kLogits]);
 }
 
@@ -93,11 +94,14 @@ OpEntry cross_entropy_op() {
   entry.max_inputs = 4;
   entry.infer = infer;
   entry.saved = saved;
-  entry.forward_scratch = forward_scratch;
+  entry.forward_scratch = forward_scratch<Cpu>;
+  entry.cuda.forward_scratch = forward_scratch<Cuda>;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kLogits; };
   entry.in_place_gradient = kLogits;
@@ -116,8 +120,10 @@ OpEntry softmax_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_softmax<Cpu>;
+  entry.cuda.forward = forward_softmax<Cuda>;
   entry.reference_forward = forward_softmax<Reference>;
   entry.backward = backward_softmax<Cpu>;
+  entry.cuda.backward = backward_softmax<Cuda>;
   entry.reference_backward = backward_softmax<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   entry.in_place_input = 0;

@@ -29,11 +29,12 @@ Extents extents(const KernelCall& call) {
 }
 
 /// The gradient of a broadcast b meets in a column sum, then is scaled.
+template <typename Kernels>
 size_t broadcast_scratch(std::span<const TensorType> inputs) {
   const int64_t count = inputs[kA].shape.elements();
   const int64_t period = inputs[kB].shape.elements();
   if (count == period || period == 0) return 0;
-  return Buffer::align(cpu::column_sum_scratch(count / period, period));
+  return Buffer::align(Kernels::column_sum_scratch(count / period, period));
 }
 
 Types infer_add(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -49,8 +50,9 @@ void forward_add(const KernelCall& call) {
                     attributes<ScaleAttrs>(call).factor, call.outputs[0].f32());
 }
 
+template <typename Kernels>
 size_t add_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return broadcast_scratch(inputs) + inputs[kB].bytes();
+  return broadcast_scratch<Kernels>(inputs) + inputs[kB].bytes();
 }
 
 template <typename Kernels>
@@ -69,7 +71,7 @@ void backward_add(const KernelCall& call) {
     Kernels(call).column_sum(grad, e.count / e.period, e.period, b_grad, call.accumulate[kB]);
   } else {
     const std::array types{call.inputs[kA].type, call.inputs[kB].type};
-    float* sum = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
+    float* sum = reinterpret_cast<float*>(call.scratch + broadcast_scratch<Kernels>(types));
     Kernels(call).column_sum(grad, e.count / e.period, e.period, sum, false);
     Kernels(call).scale(sum, e.period, factor, b_grad, call.accumulate[kB]);
   }
@@ -87,9 +89,10 @@ void forward_multiply(const KernelCall& call) {
                          call.outputs[0].f32());
 }
 
+template <typename Kernels>
 size_t multiply_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   const bool broadcast = inputs[kA].shape.elements() != inputs[kB].shape.elements();
-  return broadcast_scratch(inputs) + (broadcast ? inputs[kA].bytes() : 0);
+  return broadcast_scratch<Kernels>(inputs) + (broadcast ? inputs[kA].bytes() : 0);
 }
 
 template <typename Kernels>
@@ -108,7 +111,7 @@ void backward_multiply(const KernelCall& call) {
     return;
   }
   const std::array types{call.inputs[kA].type, call.inputs[kB].type};
-  float* product = reinterpret_cast<float*>(call.scratch + broadcast_scratch(types));
+  float* product = reinterpret_cast<float*>(call.scratch + broadcast_scratch<Kernels>(types));
   Kernels(call).multiply(grad, a, e.count, e.count, product);
   Kernels(call).column_sum(product, e.count / e.period, e.period, b_grad, call.accumulate[kB]);
 }
@@ -151,10 +154,13 @@ OpEntry add_op() {
   OpEntry entry = of_two(OpCode::kAdd, "add");
   entry.infer = infer_add;
   entry.saved = saves_nothing;
-  entry.backward_scratch = add_backward_scratch;
+  entry.backward_scratch = add_backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = add_backward_scratch<Cuda>;
   entry.forward = forward_add<Cpu>;
+  entry.cuda.forward = forward_add<Cuda>;
   entry.reference_forward = forward_add<Reference>;
   entry.backward = backward_add<Cpu>;
+  entry.cuda.backward = backward_add<Cuda>;
   entry.reference_backward = backward_add<Reference>;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kA, 0}; };
   return entry;
@@ -164,10 +170,13 @@ OpEntry multiply_op() {
   OpEntry entry = of_two(OpCode::kMultiply, "multiply");
   entry.infer = infer_multiply;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b11}; };
-  entry.backward_scratch = multiply_backward_scratch;
+  entry.backward_scratch = multiply_backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = multiply_backward_scratch<Cuda>;
   entry.forward = forward_multiply<Cpu>;
+  entry.cuda.forward = forward_multiply<Cuda>;
   entry.reference_forward = forward_multiply<Reference>;
   entry.backward = backward_multiply<Cpu>;
+  entry.cuda.backward = backward_multiply<Cuda>;
   entry.reference_backward = backward_multiply<Reference>;
   return entry;
 }
@@ -184,8 +193,10 @@ OpEntry scale_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_scale<Cpu>;
+  entry.cuda.forward = forward_scale<Cuda>;
   entry.reference_forward = forward_scale<Reference>;
   entry.backward = backward_scale<Cpu>;
+  entry.cuda.backward = backward_scale<Cuda>;
   entry.reference_backward = backward_scale<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   entry.in_place_input = 0;

@@ -62,8 +62,10 @@ void forward(const KernelCall& call) {
   Kernels(call).embedding_forward(arguments(call), call.outputs[0].f32());
 }
 
+template <typename Kernels>
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return cpu::embedding_backward_scratch(shape(attrs, inputs[kIds].shape, inputs[kTable].shape));
+  return Kernels::embedding_backward_scratch(
+      shape(attrs, inputs[kIds].shape, inputs[kTable].shape));
 }
 
 template <typename Kernels>
@@ -87,10 +89,13 @@ OpEntry embedding_op() {
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
-  entry.backward_scratch = backward_scratch;
+  entry.backward_scratch = backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) {
     return 1U << kTable | 1U << kPositions;

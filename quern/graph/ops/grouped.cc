@@ -62,13 +62,16 @@ cpu::Gemm weight_grad_shape(const Extents& e) {
   return gemm;
 }
 
+template <typename Kernels>
 size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::gemm_scratch(forward_shape(extents(inputs[kX], inputs[kWeight])));
+  return Kernels::gemm_scratch(forward_shape(extents(inputs[kX], inputs[kWeight])));
 }
+template <typename Kernels>
 size_t backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   const Extents e = extents(inputs[kX], inputs[kWeight]);
-  return std::max({cpu::gemm_scratch(x_grad_shape(e)), cpu::gemm_scratch(weight_grad_shape(e)),
-                   cpu::column_sum_scratch(e.rows, e.groups * e.n)});
+  return std::max({Kernels::gemm_scratch(x_grad_shape(e)),
+                   Kernels::gemm_scratch(weight_grad_shape(e)),
+                   Kernels::column_sum_scratch(e.rows, e.groups * e.n)});
 }
 
 template <typename Kernels>
@@ -160,11 +163,15 @@ OpEntry grouped_linear_op() {
   entry.max_inputs = 3;
   entry.infer = infer;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 1U << kX | 1U << kWeight}; };
-  entry.forward_scratch = forward_scratch;
-  entry.backward_scratch = backward_scratch;
+  entry.forward_scratch = forward_scratch<Cpu>;
+  entry.cuda.forward_scratch = forward_scratch<Cuda>;
+  entry.backward_scratch = backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b111U; };
@@ -183,8 +190,10 @@ OpEntry member_scale_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_member_scale<Cpu>;
+  entry.cuda.forward = forward_member_scale<Cuda>;
   entry.reference_forward = forward_member_scale<Reference>;
   entry.backward = backward_member_scale<Cpu>;
+  entry.cuda.backward = backward_member_scale<Cuda>;
   entry.reference_backward = backward_member_scale<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b11U; };
   return entry;

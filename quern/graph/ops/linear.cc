@@ -62,27 +62,30 @@ cpu::Gemm weight_grad_shape(std::span<const TensorType> inputs) {
   return gemm;
 }
 
+template <typename Kernels>
 size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::gemm_scratch(forward_shape(inputs));
+  return Kernels::gemm_scratch(forward_shape(inputs));
 }
+template <typename Kernels>
 size_t kernel_scratch(std::span<const TensorType> inputs) {
   const int64_t m = inputs[kX].shape.rows();
   const int64_t n = inputs[kWeight].shape[0];
-  return Buffer::align(
-      std::max({cpu::gemm_scratch(x_grad_shape(inputs)),
-                cpu::gemm_scratch(weight_grad_shape(inputs)), cpu::column_sum_scratch(m, n)}));
+  return Buffer::align(std::max({Kernels::gemm_scratch(x_grad_shape(inputs)),
+                                 Kernels::gemm_scratch(weight_grad_shape(inputs)),
+                                 Kernels::column_sum_scratch(m, n)}));
 }
 /// The gradient before the activation takes the place of the one after it, unless the residual
 /// still has to read that.
 bool keeps_output_grad(const Attrs& attrs, std::span<const TensorType> inputs) {
   return has_activation(attrs) && Check::present(inputs, kResidual);
 }
+template <typename Kernels>
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
   const size_t extra =
       keeps_output_grad(attrs, inputs)
           ? static_cast<size_t>(inputs[kX].shape.rows() * inputs[kWeight].shape[0]) * sizeof(float)
           : 0;
-  return kernel_scratch(inputs) + extra;
+  return kernel_scratch<Kernels>(inputs) + extra;
 }
 
 void types_of(const KernelCall& call, std::array<TensorType, 4>& types) {
@@ -116,7 +119,7 @@ void backward(const KernelCall& call) {
   float* grad = y_grad;  // of the value before the activation
   if (activation != Activation::kNone) {
     if (keeps_output_grad(*call.attrs, types))
-      grad = reinterpret_cast<float*>(call.scratch + kernel_scratch(types));
+      grad = reinterpret_cast<float*>(call.scratch + kernel_scratch<Kernels>(types));
     Kernels(call).activation_backward(activation, call.outputs[kPreActivation].f32(), y_grad, m * n,
                                       grad, false);
   }
@@ -161,11 +164,15 @@ OpEntry linear_op() {
   entry.max_inputs = 4;
   entry.infer = infer;
   entry.saved = saved;
-  entry.forward_scratch = forward_scratch;
-  entry.backward_scratch = backward_scratch;
+  entry.forward_scratch = forward_scratch<Cpu>;
+  entry.cuda.forward_scratch = forward_scratch<Cuda>;
+  entry.backward_scratch = backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };

@@ -194,8 +194,10 @@ OpEntry reshape_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_reshape<Cpu>;
+  entry.cuda.forward = forward_reshape<Cuda>;
   entry.reference_forward = forward_reshape<Reference>;
   entry.backward = backward_reshape<Cpu>;
+  entry.cuda.backward = backward_reshape<Cuda>;
   entry.reference_backward = backward_reshape<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   entry.in_place_input = 0;
@@ -208,8 +210,10 @@ OpEntry slice_op() {
   entry.input_names = {"x"};
   entry.infer = infer_slice;
   entry.forward = forward_slice<Cpu>;
+  entry.cuda.forward = forward_slice<Cuda>;
   entry.reference_forward = forward_slice<Reference>;
   entry.backward = backward_slice<Cpu>;
+  entry.cuda.backward = backward_slice<Cuda>;
   entry.reference_backward = backward_slice<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;
@@ -220,8 +224,10 @@ OpEntry concat_op() {
   entry.input_names = {"a", "b"};
   entry.infer = infer_concat;
   entry.forward = forward_concat<Cpu>;
+  entry.cuda.forward = forward_concat<Cuda>;
   entry.reference_forward = forward_concat<Reference>;
   entry.backward = backward_concat<Cpu>;
+  entry.cuda.backward = backward_concat<Cuda>;
   entry.reference_backward = backward_concat<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b11U; };
   return entry;
@@ -233,8 +239,10 @@ OpEntry gather_rows_op() {
   entry.infer = infer_gather;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b10}; };
   entry.forward = forward_gather<Cpu>;
+  entry.cuda.forward = forward_gather<Cuda>;
   entry.reference_forward = forward_gather<Reference>;
   entry.backward = backward_gather<Cpu>;
+  entry.cuda.backward = backward_gather<Cuda>;
   entry.reference_backward = backward_gather<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;

@@ -1,6 +1,4 @@
 
-#include <cstring>
-
 #include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
@@ -54,8 +52,9 @@ void forward(const KernelCall& call) {
     Kernels(call).scale(norm.x, norm.rows * norm.width, 1.0F, sum, false);
 }
 
+template <typename Kernels>
 size_t backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::norm_backward_scratch(inputs[kX].shape.rows(), inputs[kX].shape.back());
+  return Kernels::norm_backward_scratch(inputs[kX].shape.rows(), inputs[kX].shape.back());
 }
 
 template <typename Kernels>
@@ -82,7 +81,7 @@ void backward(const KernelCall& call) {
     }
     for (const size_t i : {kWeight, kBias}) {
       if (!wants(call, i) || call.accumulate[i]) continue;
-      std::memset(call.input_grads[i].data, 0, call.input_grads[i].type.bytes());
+      Kernels(call).fill_zero(call.input_grads[i].f32(), call.input_grads[i].elements());
     }
     return;
   }
@@ -129,10 +128,13 @@ OpEntry norm_op() {
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = no_scratch;
-  entry.backward_scratch = backward_scratch;
+  entry.backward_scratch = backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
   entry.differentiable_outputs = 1U << kY | 1U << kSum;

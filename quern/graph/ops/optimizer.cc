@@ -1,6 +1,5 @@
 
 #include <algorithm>
-#include <cmath>
 
 #include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
@@ -17,23 +16,27 @@ enum EmaInput : size_t { kShadow = 1, kEmaHyper };
 
 constexpr std::string_view kHyperShape = "the eight of enum Hyper";
 
-/// min(1, clip / norm): the whole gradient is scaled to the norm allowed.
-float clip_factor(const float* hyper, const float* norm) {
-  if (norm == nullptr || hyper[kClip] <= 0 || *norm <= hyper[kClip]) return 1;
-  return hyper[kClip] / *norm;
+OptimizerStep step_of(const KernelCall& call, size_t hyper, size_t norm) {
+  const auto& attrs = attributes<OptimizerAttrs>(call);
+  return {.hyper = call.inputs[hyper].f32(),
+          .norm = f32_or_null(call.inputs, norm),
+          .learning_rate_scale = attrs.learning_rate_scale,
+          .momentum = attrs.momentum,
+          .nesterov = attrs.nesterov};
 }
 
 Types infer_norm(const Attrs&, std::span<const TensorType> inputs) {
   Check(OpCode::kGradientNorm, inputs).floats({0});
   return {f32({1})};
 }
+template <typename Kernels>
 size_t norm_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::sum_of_squares_scratch(inputs[0].shape.elements());
+  return Kernels::sum_of_squares_scratch(inputs[0].shape.elements());
 }
 template <typename Kernels>
 void forward_norm(const KernelCall& call) {
-  const double sum = Kernels(call).sum_of_squares(call.inputs[0].f32(), call.inputs[0].elements());
-  *call.outputs[0].f32() = static_cast<float>(std::sqrt(sum));
+  Kernels(call).gradient_norm(call.inputs[0].f32(), call.inputs[0].elements(),
+                              call.outputs[0].f32());
 }
 
 Types infer_adamw(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -48,19 +51,10 @@ Types infer_adamw(const Attrs& attrs, std::span<const TensorType> inputs) {
 }
 template <typename Kernels>
 void forward_adamw(const KernelCall& call) {
-  const auto& attrs = attributes<OptimizerAttrs>(call);
-  const float* hyper = call.inputs[kAdamHyper].f32();
-  cpu::AdamWStep step;
-  step.learning_rate = hyper[kLearningRate] * attrs.learning_rate_scale;
-  step.beta1 = hyper[kBeta1];
-  step.beta2 = hyper[kBeta2];
-  step.epsilon = hyper[kEpsilon];
-  step.correction1 = hyper[kCorrection1];
-  step.correction2 = hyper[kCorrection2];
-  step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kAdamNorm));
-  Kernels(call).adamw(step, attrs.weight_decay, call.inputs[kParameter].elements(),
-                      call.inputs[kGradient].f32(), call.inputs[kParameter].f32(),
-                      call.inputs[kM].f32(), call.inputs[kV].f32());
+  Kernels(call).adamw(step_of(call, kAdamHyper, kAdamNorm),
+                      attributes<OptimizerAttrs>(call).weight_decay,
+                      call.inputs[kParameter].elements(), call.inputs[kGradient].f32(),
+                      call.inputs[kParameter].f32(), call.inputs[kM].f32(), call.inputs[kV].f32());
 }
 
 Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -74,8 +68,9 @@ Types infer_muon(const Attrs& attrs, std::span<const TensorType> inputs) {
   check.shape_is(kMuonNorm, Shape{1}, "the global gradient norm");
   return {};
 }
+template <typename Kernels>
 size_t muon_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return cpu::muon_scratch(inputs[kParameter].shape[0], inputs[kParameter].shape[1]);
+  return Kernels::muon_scratch(inputs[kParameter].shape[0], inputs[kParameter].shape[1]);
 }
 /// Five steps of X·Xᵀ, its square, and their product with X, on the smaller side.
 double muon_flops(const Attrs&, std::span<const TensorType> inputs) {
@@ -85,16 +80,11 @@ double muon_flops(const Attrs&, std::span<const TensorType> inputs) {
 }
 template <typename Kernels>
 void forward_muon(const KernelCall& call) {
-  const auto& attrs = attributes<OptimizerAttrs>(call);
-  const float* hyper = call.inputs[kMuonHyper].f32();
-  cpu::MuonStep step;
-  step.learning_rate = hyper[kLearningRate] * attrs.learning_rate_scale;
-  step.momentum = attrs.momentum;
-  step.nesterov = attrs.nesterov;
-  step.gradient_scale = clip_factor(hyper, f32_or_null(call.inputs, kMuonNorm));
   const Shape& shape = call.inputs[kParameter].shape();
-  Kernels(call).muon(step, attrs.weight_decay, shape[0], shape[1], call.inputs[kGradient].f32(),
-                     call.inputs[kParameter].f32(), call.inputs[kMomentum].f32());
+  Kernels(call).muon(step_of(call, kMuonHyper, kMuonNorm),
+                     attributes<OptimizerAttrs>(call).weight_decay, shape[0], shape[1],
+                     call.inputs[kGradient].f32(), call.inputs[kParameter].f32(),
+                     call.inputs[kMomentum].f32());
 }
 
 Types infer_ema(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -107,8 +97,9 @@ Types infer_ema(const Attrs& attrs, std::span<const TensorType> inputs) {
 }
 template <typename Kernels>
 void forward_ema(const KernelCall& call) {
-  Kernels(call).ema(call.inputs[kEmaHyper].f32()[kEmaDecay], call.inputs[kParameter].elements(),
-                    call.inputs[kParameter].f32(), call.inputs[kShadow].f32());
+  Kernels(call).ema(Scalar{call.inputs[kEmaHyper].f32() + kEmaDecay},
+                    call.inputs[kParameter].elements(), call.inputs[kParameter].f32(),
+                    call.inputs[kShadow].f32());
 }
 
 OpEntry step(OpCode code, std::string_view name, uint32_t required, size_t inputs) {
@@ -131,8 +122,10 @@ OpEntry gradient_norm_op() {
   entry.kind = OpKind::kData;
   entry.input_names = {"gradients"};
   entry.infer = infer_norm;
-  entry.forward_scratch = norm_scratch;
+  entry.forward_scratch = norm_scratch<Cpu>;
+  entry.cuda.forward_scratch = norm_scratch<Cuda>;
   entry.forward = forward_norm<Cpu>;
+  entry.cuda.forward = forward_norm<Cuda>;
   entry.reference_forward = forward_norm<Reference>;
   return entry;
 }
@@ -142,6 +135,7 @@ OpEntry adamw_op() {
   entry.input_names = {"parameter", "gradient", "m", "v", "hyper", "norm"};
   entry.infer = infer_adamw;
   entry.forward = forward_adamw<Cpu>;
+  entry.cuda.forward = forward_adamw<Cuda>;
   entry.reference_forward = forward_adamw<Reference>;
   return entry;
 }
@@ -150,9 +144,11 @@ OpEntry muon_op() {
   OpEntry entry = step(OpCode::kMuon, "muon", 0b1111, 5);
   entry.input_names = {"parameter", "gradient", "momentum", "hyper", "norm"};
   entry.infer = infer_muon;
-  entry.forward_scratch = muon_scratch;
+  entry.forward_scratch = muon_scratch<Cpu>;
+  entry.cuda.forward_scratch = muon_scratch<Cuda>;
   entry.flops = muon_flops;
   entry.forward = forward_muon<Cpu>;
+  entry.cuda.forward = forward_muon<Cuda>;
   entry.reference_forward = forward_muon<Reference>;
   return entry;
 }
@@ -162,6 +158,7 @@ OpEntry ema_op() {
   entry.input_names = {"parameter", "shadow", "hyper"};
   entry.infer = infer_ema;
   entry.forward = forward_ema<Cpu>;
+  entry.cuda.forward = forward_ema<Cuda>;
   entry.reference_forward = forward_ema<Reference>;
   return entry;
 }

@@ -82,8 +82,10 @@ OpEntry reduce_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_reduce<Cpu>;
+  entry.cuda.forward = forward_reduce<Cuda>;
   entry.reference_forward = forward_reduce<Reference>;
   entry.backward = backward_reduce<Cpu>;
+  entry.cuda.backward = backward_reduce<Cuda>;
   entry.reference_backward = backward_reduce<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX; };
   return entry;
@@ -101,8 +103,10 @@ OpEntry cast_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_cast<Cpu>;
+  entry.cuda.forward = forward_cast<Cuda>;
   entry.reference_forward = forward_cast<Reference>;
   entry.backward = backward_cast<Cpu>;
+  entry.cuda.backward = backward_cast<Cuda>;
   entry.reference_backward = backward_cast<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;

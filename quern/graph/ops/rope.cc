@@ -75,8 +75,10 @@ OpEntry rope_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kQkv; };
   entry.in_place_input = kQkv;

@@ -27,15 +27,20 @@ cpu::SquaredError arguments(const KernelCall& call) {
 }
 
 template <typename Kernels>
+size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return Kernels::squared_error_scratch(inputs[kPredictions].shape.elements());
+}
+
+template <typename Kernels>
 void forward(const KernelCall& call) {
-  Kernels(call).squared_error_forward(arguments(call), *call.inputs[kWeight].f32(),
+  Kernels(call).squared_error_forward(arguments(call), Scalar{call.inputs[kWeight].f32()},
                                       call.outputs[kError].f32(), call.outputs[kLoss].f32());
 }
 
 template <typename Kernels>
 void backward(const KernelCall& call) {
   Kernels(call).squared_error_backward(
-      arguments(call), *call.inputs[kWeight].f32() * *call.output_grads[kLoss].f32(),
+      arguments(call), Scalar{call.inputs[kWeight].f32(), call.output_grads[kLoss].f32()},
       call.input_grads[kPredictions].f32(), call.accumulate[kPredictions]);
 }
 
@@ -50,13 +55,14 @@ OpEntry squared_error_op() {
   entry.max_inputs = 4;
   entry.infer = infer;
   entry.saved = [](const Attrs&, uint32_t present) { return Saved{.inputs = 0b1111 & present}; };
-  entry.forward_scratch = [](const Attrs&, std::span<const TensorType> inputs) {
-    return cpu::squared_error_scratch(inputs[kPredictions].shape.elements());
-  };
+  entry.forward_scratch = forward_scratch<Cpu>;
+  entry.cuda.forward_scratch = forward_scratch<Cuda>;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
+  entry.cuda.forward = forward<Cuda>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
+  entry.cuda.backward = backward<Cuda>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kPredictions; };
   return entry;

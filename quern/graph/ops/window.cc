@@ -125,8 +125,10 @@ OpEntry unfold_op() {
   OpEntry entry = over_windows(OpCode::kUnfold, "unfold");
   entry.infer = infer_unfold;
   entry.forward = forward_unfold<Cpu>;
+  entry.cuda.forward = forward_unfold<Cuda>;
   entry.reference_forward = forward_unfold<Reference>;
   entry.backward = backward_unfold<Cpu>;
+  entry.cuda.backward = backward_unfold<Cuda>;
   entry.reference_backward = backward_unfold<Reference>;
   return entry;
 }
@@ -136,8 +138,10 @@ OpEntry max_pool_op() {
   entry.infer = infer_max_pool;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 1U << kX}; };
   entry.forward = forward_max_pool<Cpu>;
+  entry.cuda.forward = forward_max_pool<Cuda>;
   entry.reference_forward = forward_max_pool<Reference>;
   entry.backward = backward_max_pool<Cpu>;
+  entry.cuda.backward = backward_max_pool<Cuda>;
   entry.reference_backward = backward_max_pool<Reference>;
   return entry;
 }
@@ -154,8 +158,10 @@ OpEntry pool_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward_pool<Cpu>;
+  entry.cuda.forward = forward_pool<Cuda>;
   entry.reference_forward = forward_pool<Reference>;
   entry.backward = backward_pool<Cpu>;
+  entry.cuda.backward = backward_pool<Cuda>;
   entry.reference_backward = backward_pool<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kScores; };
   return entry;

@@ -1,0 +1,112 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "quern/base/random.h"
+#include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/task/text_problem.h"
+#include "quern/train/engine.h"
+
+// Whole optimizer steps on the emulated GPU beside the processor's: forward, backward, clipping,
+// AdamW, Muon and averages, evaluation, the tensors of a checkpoint.
+namespace quern::train {
+namespace {
+
+using kernels::cuda::EmulatedDriver;
+using kernels::cuda::Gpu;
+
+task::TokenStream random_stream(uint64_t tokens, uint64_t seed) {
+  auto data = std::make_shared<std::vector<uint32_t>>(tokens);
+  Random random(seed, Stream::kTest);
+  for (uint32_t& token : *data) token = static_cast<uint32_t>(random.below(19));
+  return {tokens, [data](uint64_t begin, std::span<uint32_t> out) {
+            std::copy_n(data->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
+          }};
+}
+
+model::ModelConfig small_model(std::string_view preset) {
+  model::ModelConfig config;
+  model::apply_preset(config, preset);
+  config.vocabulary = 19;
+  config.layers = 1;
+  config.heads = config.kv_heads = 2;
+  config.width = 8;
+  config.ffn_width = 16;
+  config.context = 6;
+  config.dropout = 0.1F;
+  return config;
+}
+
+class CudaEngine : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Engine> make(Gpu* gpu) {
+    problems_.push_back(
+        std::make_unique<task::TextProblem>(small_model(GetParam()), train_, validation_, 0, 1));
+    EngineOptions options;
+    options.batch = 4;
+    options.accumulate = 2;
+    options.gpu = gpu;
+    options.optimizer.muon = std::string_view(GetParam()) == "llama";
+    options.optimizer.ema = 0.9F;
+    return std::make_unique<Engine>(*problems_.back(), options, pool_);
+  }
+
+  task::TokenStream train_ = random_stream(400, 1);
+  task::TokenStream validation_ = random_stream(60, 2);
+  ThreadPool pool_{1};
+  std::vector<std::unique_ptr<task::Problem>> problems_;
+};
+
+TEST_P(CudaEngine, TrainsAsTheProcessorDoes) {
+  auto driver = std::make_unique<EmulatedDriver>();
+  const EmulatedDriver& emulated = *driver;
+  Gpu gpu(std::move(driver));
+  const auto cuda = make(&gpu);
+  const auto cpu = make(nullptr);
+  for (int64_t step = 0; step < 3; ++step) {
+    SCOPED_TRACE(step);
+    EXPECT_NEAR(cuda->step(step, 1e-2), cpu->step(step, 1e-2), 1e-4);
+    EXPECT_NEAR(cuda->gradient_norm(), cpu->gradient_norm(), 1e-4F * cpu->gradient_norm());
+  }
+  EXPECT_GT(emulated.graph_launches(), 0) << "later runs are replays";
+  EXPECT_NEAR(cuda->evaluate(task::Part::kValidation).loss,
+              cpu->evaluate(task::Part::kValidation).loss, 1e-4);
+
+  const auto got = cuda->tensors();
+  const auto want = cpu->tensors();
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(got[i].name, want[i].name);
+    for (size_t k = 0; k < want[i].values.size(); ++k)
+      ASSERT_NEAR(got[i].values[k], want[i].values[k], 2e-3F) << want[i].name << " at " << k;
+  }
+  EXPECT_EQ(cuda->allocated_bytes(), cuda->planned_bytes());
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, CudaEngine, ::testing::Values("gpt2", "llama"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(CudaEngineMemory, IsAskedForBeforeAnythingIsMade) {
+  Gpu gpu(std::make_unique<EmulatedDriver>(
+      EmulatedDriver::Options{.memory = (size_t{32} << 20) + 20000}));
+  const task::TokenStream stream = random_stream(400, 1);
+  task::TextProblem problem(small_model("gpt2"), stream, stream, 0, 1);
+  EngineOptions options;
+  options.batch = 4;
+  options.gpu = &gpu;
+  ThreadPool pool(1);
+  const size_t before = gpu.driver().free_bytes();
+  try {
+    const Engine engine(problem, options, pool);
+    FAIL() << "training was begun on a device that it does not fit";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), "out_of_memory");
+    EXPECT_NE(std::string(error.what()).find("training needs"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(gpu.driver().free_bytes(), before);
+}
+
+}  // namespace
+}  // namespace quern::train
