@@ -1,44 +1,60 @@
 // Times every op forward and backward at the shapes of a training step, as a share of the machine's
-// peak: multiply-adds for matrix products, memory reads for the rest.
+// peak: multiply-adds for matrix products, memory reads for the rest. With QUERN_BENCH_GPU=float32
+// (or tf32, bf16) on the GPU, at GPT-2 124M's shapes, against peaks that it measures first.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "quern/base/random.h"
 #include "quern/graph/op.h"
 #include "quern/kernels/cpu/machine.h"
+#include "quern/kernels/cuda/gpu.h"
+#include "quern/kernels/cuda/kernels.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::graph {
 namespace {
 
-// GPT-2's block at width 384, 6 heads, 8 sequences of 256.
-constexpr int64_t kBatch = 8, kLength = 256, kWidth = 384, kHeads = 6, kHeadDim = 64,
-                  kVocabulary = 4096;
-constexpr int64_t kRows = kBatch * kLength;
+/// Of a GPT-2 block. The default suits a processor.
+struct Sizes {
+  int64_t batch = 8, length = 256, width = 384, heads = 6, head_dim = 64, vocabulary = 4096;
+  int64_t flat = int64_t{1} << 22;
+};
+constexpr Sizes kGpt2{.batch = 64,
+                      .length = 1024,
+                      .width = 768,
+                      .heads = 12,
+                      .head_dim = 64,
+                      .vocabulary = 50304,
+                      .flat = 124439808};
 
 struct OpShape {
   OpCode op;
   std::string label;
   Attrs attrs;
   Types inputs;
-  int32_t integers = 1;  // integer inputs are below this
+  int64_t integers = 1;  // integer inputs are below this
 };
 
 TensorType f32(Shape shape) { return {DType::kF32, shape}; }
 TensorType i32(Shape shape) { return {DType::kI32, shape}; }
 
-std::vector<OpShape> shapes() {
+std::vector<OpShape> shapes(const Sizes& sizes) {
+  const auto [kBatch, kLength, kWidth, kHeads, kHeadDim, kVocabulary, kFlat] = sizes;
+  const int64_t kRows = kBatch * kLength;
   const TensorType x = f32({kBatch, kLength, kWidth});
   const TensorType row = f32({kWidth});
   const TensorType none{DType::kBool, {}};
   const TensorType hyper = f32({kHyperCount});
   const TensorType random{DType::kU32, {4}};
   const TensorType qkv = f32({kBatch, kLength, 3 * kWidth});
-  const TensorType flat = f32({int64_t{1} << 22});
+  const TensorType flat = f32({kFlat});
   const TensorType cache = f32({kBatch, kHeads, 2 * kLength, kHeadDim});
   const HeadsAttrs heads{kHeads, kHeads, kHeadDim};
   AttentionAttrs attention;
@@ -99,8 +115,8 @@ std::vector<OpShape> shapes() {
 /// One op with its memory, as a plan would lay it out.
 class Runner {
  public:
-  Runner(const OpShape& shape, const kernels::cpu::Context& context)
-      : shape_(shape), entry_(op_entry(shape.op)) {
+  Runner(const OpShape& shape, const kernels::cpu::Context& context, kernels::cuda::Gpu* gpu)
+      : shape_(shape), entry_(op_entry(shape.op)), gpu_(gpu) {
     Types types = shape.inputs;
     types.resize(entry_.max_inputs, TensorType{DType::kBool, {}});
     Random random(1, Stream::kTest);
@@ -123,9 +139,7 @@ class Runner {
                                                        : TensorView{nullptr, types[i]});
       }
     }
-    scratch_ = Buffer(std::max(entry_.forward_scratch(shape.attrs, types),
-                               entry_.backward_scratch(shape.attrs, types)) +
-                      64);
+    scratch_ = make_buffer(scratch_bytes(types) + 64);
     if (entry_.flops != nullptr) flops_ = entry_.flops(shape.attrs, types);
     call_.attrs = &shape_.attrs;
     call_.inputs = inputs_;
@@ -135,13 +149,14 @@ class Runner {
     call_.accumulate = accumulate_;
     call_.scratch = scratch_.data();
     call_.context = &context;
+    if (gpu_ != nullptr) call_.cuda = &gpu_->context();
     // Touches every page, as the arenas of a running plan are.
     forward();
     if (differentiable()) backward();
   }
 
-  void forward() { entry_.forward(call_); }
-  void backward() { entry_.backward(call_); }
+  void forward() { run(entry_.forward, entry_.cuda.forward); }
+  void backward() { run(entry_.backward, entry_.cuda.backward); }
   bool differentiable() const { return entry_.backward != nullptr; }
   double flops(bool backward) const { return flops_ * (backward ? 2 : 1); }
   /// Bytes that must pass: inputs and outputs once, and in backward the gradients too.
@@ -161,9 +176,29 @@ class Runner {
   }
 
  private:
+  using Kernel = void (*)(const KernelCall&);
+  void run(Kernel cpu, Kernel cuda) const {
+    if (gpu_ == nullptr) return cpu(call_);
+    cuda(call_);
+    gpu_->driver().synchronize();
+  }
+  size_t scratch_bytes(const Types& types) const {
+    if (gpu_ == nullptr) {
+      return std::max(entry_.forward_scratch(shape_.attrs, types),
+                      entry_.backward_scratch(shape_.attrs, types));
+    }
+    size_t bytes = 0;
+    for (const auto scratch : {entry_.cuda.forward_scratch, entry_.cuda.backward_scratch}) {
+      if (scratch != nullptr) bytes = std::max(bytes, scratch(shape_.attrs, types));
+    }
+    return bytes;
+  }
+  Buffer make_buffer(size_t bytes) const {
+    return gpu_ == nullptr ? Buffer(bytes) : Buffer(bytes, &gpu_->driver(), Memory::kShared);
+  }
   TensorView make(const TensorType& type) {
     if (type.dtype == DType::kBool) return {nullptr, type};
-    buffers_.emplace_back(type.bytes());
+    buffers_.push_back(make_buffer(type.bytes()));
     return {buffers_.back().data(), type};
   }
   void fill(const TensorView& view, Random& random) const {
@@ -178,6 +213,7 @@ class Runner {
 
   const OpShape& shape_;
   const OpEntry& entry_;
+  kernels::cuda::Gpu* gpu_;
   std::vector<Buffer> buffers_;
   std::vector<TensorView> inputs_, outputs_, output_grads_, input_grads_;
   std::array<bool, kMaxInputs> accumulate_{};
@@ -186,14 +222,42 @@ class Runner {
   double flops_ = 0;
 };
 
+/// What a share is of: 10⁹ floating-point operations, and 10⁹ bytes, a second.
+struct Peaks {
+  double gflops = 0, gb_per_s = 0;
+};
+
+/// The best of ten runs, in seconds.
+double fastest(Runner& runner) {
+  double best = 1e9;
+  for (int i = 0; i < 10; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    runner.forward();
+    best = std::min(
+        best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return best;
+}
+
+/// A product of 8,192 x 8,192 matrices, and a copy of a GiB.
+Peaks measure_gpu(const kernels::cpu::Context& context, kernels::cuda::Gpu& gpu) {
+  const TensorType square = f32({8192, 8192});
+  const OpShape product{OpCode::kLinear, "", LinearAttrs{}, {square, square}};
+  const OpShape copy{OpCode::kScale, "", ScaleAttrs{2}, {f32({int64_t{1} << 28})}};
+  Runner products(product, context, &gpu);
+  Runner copies(copy, context, &gpu);
+  return {products.flops(false) / fastest(products) * 1e-9,
+          copies.bytes(false) / fastest(copies) * 1e-9};
+}
+
 void run(benchmark::State& state, const OpShape& shape, bool backward,
-         const kernels::cpu::Context& context, const kernels::cpu::Machine& machine) {
-  Runner runner(shape, context);
+         const kernels::cpu::Context& context, kernels::cuda::Gpu* gpu, const Peaks& peaks) {
+  Runner runner(shape, context, gpu);
   for (auto _ : state) backward ? runner.backward() : runner.forward();
   // Few operations a byte are bound by memory, whatever they are (one row times a matrix).
   const bool products = runner.flops(backward) > 8 * runner.bytes(backward);
-  const double work = products ? runner.flops(backward) / machine.gflops_all
-                               : runner.bytes(backward) / machine.read_gb_per_s_all;
+  const double work =
+      products ? runner.flops(backward) / peaks.gflops : runner.bytes(backward) / peaks.gb_per_s;
   const auto iterations = static_cast<double>(state.iterations());
   // Work in units of what the machine does in a second: the rate is the share of its peak.
   state.counters[products ? "of_fma_peak" : "of_read_peak"] =
@@ -208,8 +272,23 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   quern::ThreadPool pool;
   const quern::kernels::cpu::Context context{pool};
-  const auto machine = quern::kernels::cpu::measure_machine(context);
-  const auto shapes = quern::graph::shapes();
+  std::unique_ptr<quern::kernels::cuda::Gpu> gpu;
+  quern::graph::Peaks peaks;
+  if (const char* precision = std::getenv("QUERN_BENCH_GPU")) {
+    using enum quern::kernels::cuda::Precision;
+    const std::string_view name = precision;
+    gpu = quern::kernels::cuda::open_gpu(name == "bf16"   ? kBf16
+                                         : name == "tf32" ? kTf32
+                                                          : kFloat32);
+    peaks = quern::graph::measure_gpu(context, *gpu);
+    fmt::print(stderr, "{}: {:.1f} TFLOP/s, {:.0f} GB/s\n", gpu->driver().describe(),
+               peaks.gflops / 1e3, peaks.gb_per_s);
+  } else {
+    const auto machine = quern::kernels::cpu::measure_machine(context);
+    peaks = {machine.gflops_all, machine.read_gb_per_s_all};
+  }
+  const auto shapes =
+      quern::graph::shapes(gpu != nullptr ? quern::graph::kGpt2 : quern::graph::Sizes{});
   for (const auto& shape : shapes) {
     for (const bool backward : {false, true}) {
       const auto& entry = quern::graph::op_entry(shape.op);
@@ -218,7 +297,8 @@ int main(int argc, char** argv) {
                                            shape.label, backward ? "backward" : "forward");
       benchmark::RegisterBenchmark(name.c_str(),
                                    [&, backward](benchmark::State& state) {
-                                     quern::graph::run(state, shape, backward, context, machine);
+                                     quern::graph::run(state, shape, backward, context, gpu.get(),
+                                                       peaks);
                                    })
           ->Unit(benchmark::kMicrosecond)
           ->UseRealTime()

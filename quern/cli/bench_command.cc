@@ -52,7 +52,7 @@ int bench_train(Invocation& invocation) {
   const run::Options options = decided(invocation);
   const model::ModelConfig config =
       run::model_config(options, options.integer("tokenizer.vocabulary"));
-  const train::EngineOptions engine_options = train::engine_options(options);
+  const train::EngineOptions engine_options = train::engine_options(options, invocation.gpu.get());
   ThreadPool pool(static_cast<int>(options.integer("threads")));
   const task::TokenStream stream = random_tokens(config.vocabulary, engine_options.seed);
   task::TextProblem problem(config, stream, stream, options.number("regularise.token_dropout"),
@@ -126,6 +126,7 @@ int bench_decode(Invocation& invocation, int64_t tokens) {
   const auto seed = static_cast<uint64_t>(options.integer("seed"));
   graph::ParameterStore parameters;
   model::declare_parameters(config, parameters);
+  parameters.use(invocation.gpu.get());
   parameters.allocate();
   model::initialise(config, parameters, seed);
   ThreadPool pool(static_cast<int>(options.integer("threads")));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quern/base/progress.h"
+#include "quern/kernels/cuda/gpu.h"
 #include "quern/run/options.h"
 
 namespace CLI {
@@ -34,6 +35,8 @@ struct Invocation {
   Streams streams;
   run::Options options;
   Reporter* reporter = nullptr;
+  /// Where --device cuda computes; null: the processor does. Outlives whatever the action makes.
+  std::unique_ptr<kernels::cuda::Gpu> gpu;
 
   /// Writes to standard output and flushes. Throws IoError when that fails (a full disk, a closed
   /// pipe).

@@ -104,6 +104,12 @@ void collect_names(const CLI::App& app, std::vector<std::string>& names) {
                         : fmt::format("see quern {} --help", command));
 }
 
+kernels::cuda::Precision precision_of(const run::Options& options) {
+  using enum kernels::cuda::Precision;
+  const std::string_view precision = options.text("precision");
+  return precision == "bf16" ? kBf16 : precision == "tf32" ? kTf32 : kFloat32;
+}
+
 /// Where the command's name stands: the first argument that is neither a flag nor a flag's value.
 std::optional<size_t> find_command(std::span<const char* const> arguments) {
   for (size_t i = 1; i < arguments.size(); ++i) {
@@ -182,7 +188,8 @@ int run_command(const Command& command, std::vector<std::string> arguments,
     invocation.options.set(key, value, run::Layer::kExplicit, flag);
   }
   if (invocation.options.text("device") == "cuda") {
-    throw Error("no_cuda", "this build has no CUDA", "leave --device out, or use --device cpu");
+    invocation.gpu = kernels::cuda::open_gpu(precision_of(invocation.options));
+    invocation.reporter->note("device: " + invocation.gpu->driver().describe());
   }
   return action(invocation);
 }

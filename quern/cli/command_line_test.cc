@@ -68,7 +68,7 @@ TEST(CommandLine, ErrorsAreOneLineAndOneObject) {
   }
   const Outcome cuda = quern({"options", "--device", "cuda"});
   EXPECT_EQ(cuda.code, 1);
-  EXPECT_THAT(cuda.error, HasSubstr("no CUDA"));
+  EXPECT_THAT(cuda.error, HasSubstr("CUDA cannot be used"));
 }
 
 TEST(CommandLine, FlagsStandAboveAssignmentsAndFiles) {

@@ -25,6 +25,7 @@ int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags) {
                 "give labelled data");
   }
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  run.parameters.use(invocation.gpu.get());
   infer::RowPredictor predictor(run.config, run.parameters, pool);
   invocation.reporter->progress(fmt::format("answering {} rows", rows.size()));
   answers.answers =

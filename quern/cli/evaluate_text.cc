@@ -53,6 +53,7 @@ double ratio(std::span<const infer::WindowScore> windows, std::span<const float>
 int evaluate_text(Invocation& invocation, const EvaluateFlags& flags) {
   run::Run run = run::load_run(flags.run);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  run.parameters.use(invocation.gpu.get());
   infer::TextScorer scorer(run.config, run.parameters, *run.tokenizer, pool);
   read_all(flags, invocation, scorer);
   const std::span<const infer::WindowScore> windows = scorer.windows();

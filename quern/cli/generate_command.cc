@@ -155,6 +155,7 @@ int run_generate(Invocation& invocation, Flags& flags) {
       flags.prompt_file.empty() ? flags.prompt : read_input(invocation, flags.prompt_file);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   run::Run model = run::load_run(flags.run);
+  model.parameters.use(invocation.gpu.get());
   infer::Session session(model.config, model.parameters, pool);
   const features::Tokenizer& tokenizer = *model.tokenizer;
   if (flags.words > 0) return show_words(invocation, flags, session, tokenizer, prompt);

@@ -123,6 +123,7 @@ int run_predict(Invocation& invocation, const Flags& flags) {
   const data::Table table = read_rows(invocation, flags.input);
   note_other_columns(invocation, table, run.pipeline);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  run.parameters.use(invocation.gpu.get());
   infer::RowPredictor predictor(run.config, run.parameters, pool);
   const bool json = flags.output.ends_with(".jsonl") || (flags.output == "-" && invocation.json);
   PredictionWriter writer(run.pipeline, json);

@@ -203,6 +203,7 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
   run::ItemRun run = run::load_item_run(flags.run);
   check(flags, run);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  run.parameters.use(invocation.gpu.get());
   if (!flags.input.empty()) return recommend_file(invocation, flags, run, pool);
   if (!flags.similar.empty()) {
     const uint32_t id = run.pipeline.items.require(flags.similar);

@@ -59,6 +59,7 @@ int run_train(Invocation& invocation, const Flags& flags,
       flags.out.empty() ? default_run(request.data.front(), flags.resume) : fs::path(flags.out);
   request.resume = flags.resume;
   request.options = invocation.options;
+  request.gpu = invocation.gpu.get();
   request.started = started;
   const train::TrainSummary summary = train::train(request, *invocation.reporter);
   if (invocation.json) {

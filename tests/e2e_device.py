@@ -1,0 +1,67 @@
+"""--device cuda where it cannot be used: one line, exit code 1, nothing half-written. And all of it, over a libcuda.so.1
+that runs the kernels on the processor (built where nvcc is found), or on a GPU."""
+
+import shutil
+import subprocess
+import unittest
+
+import house
+
+EMULATED = house.BUILD / "emulated_cuda"
+
+
+def has_gpu():
+    tool = shutil.which("nvidia-smi")
+    return tool is not None and subprocess.run([tool], capture_output=True, check=False).returncode == 0
+
+
+class Device(house.TestCase):
+    def arguments(self, *more):
+        return ["train", self.text, "--out", self.folder / "run", *house.SMALL, "--steps", 2, *more]
+
+    @unittest.skipIf(has_gpu(), "this machine has a GPU")
+    def test_refused(self):
+        for arguments in (self.arguments("--device", "cuda"), self.arguments("--set", "device=cuda"),
+                          ["bench", "machine", "--device", "cuda"]):
+            with self.subTest(arguments):
+                error = self.assert_fails(1, *arguments, says=("CUDA cannot be used", "--device cpu"))
+                self.assertEqual(error["code"], "no_cuda")
+                self.assertFalse((self.folder / "run").exists())
+
+    def test_processor(self):
+        for device in ("cpu", "auto"):
+            with self.subTest(device):
+                result = self.train(self.folder / device, "--steps", 2, "--device", device)
+                self.assertEqual(result.json["device"], "cpu")
+
+    def on_cuda(self, run, *arguments):
+        environment = dict(house.ENVIRONMENT)
+        if not has_gpu():
+            environment["LD_LIBRARY_PATH"] = str(EMULATED)
+            environment["QUERN_CUDA_BLAS"] = "0"  # the emulated driver has no stream for it
+        return self.train(run, *arguments, "--device", "cuda", env=environment)
+
+    @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
+    def test_cuda(self):
+        small = ["--set", "model.width=16", "--set", "model.ffn_width=32", "--set", "model.context=8",
+                 "--set", "train.evaluate_every=100", "--set", "data.validation=0.02"]
+        run = self.folder / "run"
+        text = self.folder / "short.txt"
+        text.write_text(house.sayings(20), encoding="utf-8")
+        got = self.on_cuda(run, *small, "--steps", 3, data=text).json
+        want = self.train(self.folder / "cpu", *small, "--steps", 3, data=text).json
+        self.assertEqual(got["device"], "cuda")
+        self.assertAlmostEqual(got["train"]["loss"], want["train"]["loss"], places=4)
+        self.assertAlmostEqual(got["validation"]["loss"], want["validation"]["loss"], places=4)
+        # A checkpoint moves to the processor.
+        resumed = self.train(run, *small, "--steps", 5, "--resume", data=text).json
+        self.assertEqual(resumed["steps"], 5)
+        self.assertEqual(resumed["device"], "cpu")
+
+    def test_bad_values(self):
+        self.assert_fails(2, *self.arguments("--device", "gpu"), says=("device",))
+        self.assert_fails(2, *self.arguments("--set", "precision=half"), says=("precision",))
+
+
+if __name__ == "__main__":
+    unittest.main()
