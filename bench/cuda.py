@@ -1,6 +1,6 @@
 """On a GPU, all in one run: builds, checks every op, times ops and whole steps, prints one table.
 
-    python bench/cuda.py [--precision bf16] [--only build,ops,sanitizer,op-times,step,decode] [--json OUT.json]
+    python bench/cuda.py [--precision bf16] [--only build,ops,sanitizer,op-times,step,decode] [--build DIR] [--json OUT.json]
 
     build      cmake with QUERN_CUDA=on: the kernels for this GPU's architecture among them
     ops        every op's CUDA kernels on the GPU against its float64 reference (float32 1e-5; bf16 and tf32 products 1e-2)
@@ -25,7 +25,6 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build" / "cuda"
 STAGES = ["build", "ops", "sanitizer", "op-times", "step", "decode"]
 
 GPT2 = ["--preset", "gpt2", "--set", "model.layers=12", "--set", "model.heads=12", "--set", "model.kv_heads=12",
@@ -54,8 +53,9 @@ def gpu_name():
 
 
 class Bench:
-    def __init__(self, precision):
+    def __init__(self, precision, folder):
         self.precision = precision
+        self.folder = folder
         self.gpu = gpu_name()
         self.rows = []
 
@@ -70,23 +70,23 @@ class Bench:
 
     def build(self):
         begin = time.monotonic()
-        configure = ["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+        configure = ["cmake", "-S", ROOT, "-B", self.folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                      "-DQUERN_CUDA=on", "-DQUERN_BUILD_BENCHMARKS=ON"]
-        for command in (configure, ["cmake", "--build", BUILD, "--target", "quern", "quern_graph_test",
+        for command in (configure, ["cmake", "--build", self.folder, "--target", "quern", "quern_graph_test",
                                     "op_table_bench"]):
             result = run(command)
             if result.returncode != 0:
                 print((result.stdout + result.stderr)[-4000:], file=sys.stderr)
                 self.line("build", "fails", "builds", False)
                 return
-        image = (BUILD / "quern_kernels.fatbin").stat().st_size
+        image = (self.folder / "quern_kernels.fatbin").stat().st_size
         self.line("build", f"{time.monotonic() - begin:.0f} s, kernels {image / 1e6:.1f} MB", "builds", True)
 
-    def test(self, prefix, what, environment):
-        program = BUILD / "rooms/graph/quern_graph_test"
+    def test(self, prefix, what, environment, suite="CudaOpTable"):
+        program = self.folder / "rooms/graph/quern_graph_test"
         if not program.exists():
             raise Skipped("the build stage has not made quern_graph_test")
-        result = run([*prefix, program, "--gtest_filter=*CudaOpTable*", "--gtest_brief=1"],
+        result = run([*prefix, program, f"--gtest_filter=*{suite}*", "--gtest_brief=1"],
                      env={**os.environ, **environment}, cwd=ROOT)
         passed = [text for text in result.stdout.splitlines() if "PASSED" in text]
         figure = passed[-1].strip() if passed else f"exit {result.returncode}"
@@ -97,9 +97,12 @@ class Bench:
     def ops(self):
         if self.gpu is None:
             self.test([], "ops, kernels run by the processor", {})
+            self.test([], "own products, run by the processor", {}, "CudaOwnProducts")
             return
         for precision, limit in (("float32", "1e-5"), ("tf32", "1e-2"), ("bf16", "1e-2")):
             self.test([], f"ops on the GPU, {precision}, within {limit}", {"QUERN_TEST_GPU": precision})
+        self.test([], "own products on the GPU, without cuBLASLt", {"QUERN_TEST_GPU": "float32", "QUERN_CUDA_BLAS": "0"},
+                  "CudaOwnProducts")
 
     def sanitizer(self):
         self.need_gpu()
@@ -112,7 +115,7 @@ class Bench:
 
     def op_times(self):
         self.need_gpu()
-        result = run([BUILD / "bench/op_table_bench", "--benchmark_format=json"],
+        result = run([self.folder / "bench/op_table_bench", "--benchmark_format=json"],
                      env={**os.environ, "QUERN_BENCH_GPU": self.precision})
         if result.returncode != 0:
             raise Skipped(result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "op_table_bench fails")
@@ -125,7 +128,7 @@ class Bench:
                               f"{entry['real_time'] / 1e3:.3f} ms, {100 * entry[counter]:.0f} % {peak}")
 
     def quern(self, *arguments):
-        result = run([BUILD / "quern", *arguments, "--device", "cuda", "--json", "--set",
+        result = run([self.folder / "quern", *arguments, "--device", "cuda", "--json", "--set",
                       f"precision={self.precision}"])
         if result.returncode != 0:
             raise Skipped(json.loads(result.stdout)["error"]["message"] if result.stdout else result.stderr[-300:])
@@ -219,13 +222,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="bf16")
     parser.add_argument("--only", default=",".join(STAGES), help="stages, separated by commas")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "cuda", help="the folder to build in")
     parser.add_argument("--json", type=pathlib.Path, help="also write the table there")
     arguments = parser.parse_args()
     chosen = arguments.only.split(",")
     unknown = set(chosen) - set(STAGES)
     if unknown:
         parser.error(f"no stage is called {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    bench = Bench(arguments.precision)
+    bench = Bench(arguments.precision, arguments.build.resolve())
     print(f"GPU: {bench.gpu or 'none'}\n")
     for stage in STAGES:
         if stage not in chosen:
