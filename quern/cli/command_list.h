@@ -11,6 +11,7 @@ Action declare_info(CLI::App& app, Invocation& invocation);
 Action declare_options(CLI::App& app, Invocation& invocation);
 Action declare_tokenizer(CLI::App& app, Invocation& invocation);
 Action declare_check(CLI::App& app, Invocation& invocation);
+Action declare_diagnose(CLI::App& app, Invocation& invocation);
 Action declare_evaluate(CLI::App& app, Invocation& invocation);
 Action declare_predict(CLI::App& app, Invocation& invocation);
 Action declare_recommend(CLI::App& app, Invocation& invocation);

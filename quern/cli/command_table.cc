@@ -9,6 +9,8 @@ constexpr Command kCommands[] = {
     {"generate", "continue a text, or show what may come next", declare_generate},
     {"recommend", "rank what a user may take next", declare_recommend},
     {"evaluate", "score a trained model on labelled rows", declare_evaluate},
+    {"diagnose", "tell overfitting, calibration, leakage and drift of a run, with evidence",
+     declare_diagnose},
     {"predict", "answer new rows with a trained model", declare_predict},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},
     {"tokenizer", "learn a tokenizer, encode, decode", declare_tokenizer},

@@ -7,6 +7,7 @@
 #include "quern/base/strings.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/data/csv_parser.h"
 #include "quern/data/table_reader.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/run/row_run.h"
@@ -19,17 +20,6 @@ using nlohmann::ordered_json;
 struct Flags {
   std::string run, input, output = "-";
 };
-
-/// A CSV field, quoted where RFC 4180 asks for it.
-std::string field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + "\"";
-}
 
 /// The rows of an input: a table, or CSV on standard input.
 data::Table read_rows(const Invocation& invocation, const std::string& path) {
@@ -72,7 +62,8 @@ class PredictionWriter {
     if (p_.task == "regress") {
       out_ += ",interval_low,interval_high";
     } else {
-      for (const std::string& name : p_.classes) out_ += "," + field("probability " + name);
+      for (const std::string& name : p_.classes)
+        out_ += "," + data::csv_field("probability " + name);
     }
     out_ += '\n';
   }
@@ -101,7 +92,7 @@ class PredictionWriter {
   void add_class(std::span<const float> probabilities) {
     const std::string& name = p_.classes[chosen(p_, probabilities)];
     if (!json_) {
-      out_ += field(name);
+      out_ += data::csv_field(name);
       for (const float p : probabilities) out_ += fmt::format(",{:.6g}", p);
       out_ += '\n';
       return;

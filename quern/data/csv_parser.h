@@ -40,4 +40,7 @@ class CsvParser {
   size_t record_bytes_ = 0;
 };
 
+/// A field as a CSV file has it: quoted where RFC 4180 asks for it.
+std::string csv_field(std::string_view text);
+
 }  // namespace quern::data

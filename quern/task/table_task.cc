@@ -30,6 +30,7 @@ class TableTaskMaker {
 
   TableTask make(std::span<const fs::path> paths) {
     read(paths);
+    note_sources(paths);
     find_target();
     keep_rows_with_target();
     choose_task();
@@ -55,6 +56,14 @@ class TableTaskMaker {
     }
     task_.facts =
         data::infer_types(task_.table, data::parse_type_overrides(options_.text("data.types")));
+  }
+
+  /// Where the data stood, so that it can be looked at again: one path a line.
+  void note_sources(std::span<const fs::path> paths) {
+    std::string& sources = task_.pipeline.record.split["sources"];
+    for (const fs::path& path : paths) {
+      sources += (sources.empty() ? "" : "\n") + fs::absolute(path).lexically_normal().string();
+    }
   }
 
   void find_target() {
