@@ -153,7 +153,7 @@ void decide_text(Options& options, const TextFacts& facts) {
 namespace {
 
 /// Augmentation makes up for pictures that are missing; where there are many, it takes time from
-/// them (bench/pictures.py).
+/// them.
 void decide_picture_noise(Options& options, const RowFacts& facts) {
   const bool few = facts.rows < kFewPictures;
   const std::string why = few ? fmt::format("fewer than {} rows", kFewPictures)
@@ -248,7 +248,10 @@ void decide_row_size(Options& options, const RowFacts& facts) {
 void decide_rows(Options& options, const RowFacts& facts) {
   if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
       options.text("train.time").empty()) {
-    options.set("train.time", "4m", Layer::kData, "no --time, --steps or --epochs given");
+    const bool many = facts.picture_side > 0 && facts.rows >= kFewPictures;
+    options.set("train.time", many ? "15m" : "4m", Layer::kData,
+                many ? fmt::format("{} pictures, and no --time, --steps or --epochs", facts.rows)
+                     : "no --time, --steps or --epochs given");
   }
   decide_row_size(options, facts);
   decide_by_preset(options);

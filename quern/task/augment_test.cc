@@ -51,8 +51,7 @@ TEST(RandAugment, EachChangeDoesWhatItSays) {
   EXPECT_THAT(changed(square, PictureChange::kShearX, 1, nine),
               ElementsAre(51, 1, 2, 4, 5, 6, 8, 9, 51));
   // The smoothed centre is (32 + 5 · 90) / 13; twice the distance from it.
-  EXPECT_EQ(changed(square, PictureChange::kSharpness, 1, {4, 4, 4, 4, 90, 4, 4, 5, 3})[4],
-            143);
+  EXPECT_EQ(changed(square, PictureChange::kSharpness, 1, {4, 4, 4, 4, 90, 4, 4, 5, 3})[4], 143);
   PictureFeature colour = grey(1, 1);
   colour.channels = 3;
   // Luma .299 · 200 + .587 · 100 + .114 · 10 = 119.64.
