@@ -13,7 +13,31 @@ pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(turbojpeg REQUIRED IMPORTED_TARGET libturbojpeg)
 pkg_check_modules(png REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(sqlite REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
+
+# Parquet is read through Apache Arrow, which Debian does not package: AUTO takes it where it is, ON
+# requires it. CMAKE_PREFIX_PATH names a place that is not a system's.
+set(QUERN_PARQUET AUTO CACHE STRING "Read Parquet through Apache Arrow: AUTO, ON or OFF")
+if(NOT QUERN_PARQUET STREQUAL OFF)
+  find_package(Parquet CONFIG QUIET)
+  if(TARGET Parquet::parquet_shared)
+    add_library(quern::parquet ALIAS Parquet::parquet_shared)
+  else()
+    # Without a package description: headers and libraries side by side, as Python's wheel has them.
+    find_path(parquet_INCLUDE parquet/arrow/reader.h PATH_SUFFIXES include)
+    find_library(parquet_LIBRARY NAMES parquet)
+    find_library(arrow_LIBRARY NAMES arrow)
+    if(parquet_INCLUDE AND parquet_LIBRARY AND arrow_LIBRARY)
+      add_library(quern::parquet INTERFACE IMPORTED)
+      target_include_directories(quern::parquet SYSTEM INTERFACE ${parquet_INCLUDE})
+      target_link_libraries(quern::parquet INTERFACE ${parquet_LIBRARY} ${arrow_LIBRARY})
+    endif()
+  endif()
+  if(QUERN_PARQUET STREQUAL ON AND NOT TARGET quern::parquet)
+    message(FATAL_ERROR "QUERN_PARQUET=ON, and no Apache Arrow: install libparquet-dev, or name its place in CMAKE_PREFIX_PATH")
+  endif()
+endif()
 
 # Headers only, without a package description in Debian.
 find_path(tomlplusplus_INCLUDE toml++/toml.h REQUIRED)

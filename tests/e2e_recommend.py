@@ -8,7 +8,7 @@ import unittest
 
 import house
 
-TRAIN = ["--task", "recommend", "--steps", "120", "--set", "train.evaluate_every=40", "--set", "model.width=32"]
+TRAIN = ["--task", "recommend", "--set", "train.steps=120", "--set", "train.evaluate_every=40", "--set", "model.width=32"]
 ITEMS = 60
 
 
@@ -47,12 +47,84 @@ class Recommend(house.TestCase):
         self.assertIn("data.time: when", notes)
         self.assertGreater(result["validation"]["ndcg@10"], 0.8)
         self.assertGreater(result["validation"]["ndcg@10"], result["baseline"]["ndcg@10"])
-        self.assertEqual({one["name"] for one in result["baselines"]}, {"popularity", "item-item"})
+        self.assertEqual({one["name"] for one in result["baselines"]}, {"popularity", "item-item", "ease"})
         for name in ["config.json", "model.safetensors", "pipeline.json", "histories.jsonl", "report.html",
                      "MODEL_CARD.md", "metrics.json", "log.jsonl", "config.resolved.toml"]:
             self.assertTrue((run / name).is_file(), name)
         self.assertEqual(self.ask(run, "--history", "item 3,item 4,item 5")[0], "item 6")
         self.assertEqual(self.ask(run, "--history", "item 3,item 4", "-k", "1"), ["item 5"])
+
+    def test_evaluates_a_log(self):
+        run, result, _ = self.train("--set", "train.evaluate_every=120")
+        done = self.run_ok("evaluate", run, self.data, "--json")
+        scores = json.loads(done.out)
+        self.assertEqual((scores["task"], scores["rows"]), ("recommend", 400))
+        self.assertIn("all 60 items of the run are ranked", scores["protocol"])
+        # The last item of each user was held out of training: the same users, ranks and scores.
+        for name in ["ndcg@10", "hr@10", "mrr", "coverage@10"]:
+            score = scores["metrics"][name]
+            self.assertAlmostEqual(score["value"], result["validation"][name], places=6)
+            self.assertTrue(score["low"] <= score["value"] <= score["high"], score)
+            self.assertAlmostEqual(scores["metrics"][name + ".with_repeats"]["value"],
+                                   result["validation"]["with_repeats"][name], places=6)
+        short = json.loads(self.run_ok("evaluate", run, self.data, "-k", "1", "--json").out)["metrics"]
+        self.assertLess(short["hr@1"]["value"], scores["metrics"]["hr@10"]["value"])
+        self.assertIn("protocol: each user's last", self.run_ok("evaluate", run, self.data).out.decode())
+        for words, code, text in [(["-k", "61"], 2, "-k 61"), (["--table", "x"], 2, "--table")]:
+            done = house.quern("evaluate", run, self.data, *words)
+            self.assertEqual(done.code, code, done.err)
+            self.assertIn(text, done.err)
+
+    def test_items_never_taken_are_known_by_their_columns(self):
+        # What comes next is any item of the next kind.
+        draw = random.Random(5)
+        kinds = 6
+        catalogue = ["product,kind,weight"] + [f"item {i},kind {i % kinds},{1 + i % 7}.5" for i in range(ITEMS)]
+        catalogue += [f"new {kind},kind {kind},{1 + kind}.5" for kind in range(kinds)]
+        table = self.folder / "items.csv"
+        table.write_text("\n".join(catalogue) + "\n")
+        lines = ["customer_id,product"]
+        for user in range(300):
+            at = draw.randrange(kinds)
+            for _ in range(12):
+                lines.append(f"u{user},item {at + kinds * draw.randrange(ITEMS // kinds)}")
+                at = (at + 1) % kinds
+        self.data.write_text("\n".join(lines) + "\n")
+        run, _, notes = self.train("--items", table, "--set", "train.steps=200", "--set", "regularise.item_dropout=0.3")
+        self.assertIn("item column kind: category", notes)
+        self.assertIn("6 of 66 items are not in the training part", notes)
+        for kind in range(kinds):
+            history = ",".join(f"item {(kind + step) % kinds + kinds * step}" for step in range(4))
+            listed = [one for one in self.ask(run, "--history", history, "-k", "62") if one.startswith("new")]
+            self.assertEqual(listed[0], f"new {(kind + 4) % kinds}", history)
+        self.assertIn("kind", json.loads((run / "pipeline.json").read_text())["item_sides"]["columns"])
+        self.assertEqual(len(self.ask(run, "--similar", "new 2", "-k", "3")), 3)
+
+    def test_sampled_softmax(self):
+        small = ["--set", "model.context=8", "--set", "train.batch=4", "--set", "train.candidates=40", "--set", "train.steps=1500"]
+        one, result, _ = self.train(*small, "--threads", "1", run="one")
+        two, _, _ = self.train(*small, "--threads", "2", run="two")
+        self.assertGreater(result["validation"]["ndcg@10"], 0.6)
+        self.assertGreater(result["validation"]["ndcg@10"], result["baseline"]["ndcg@10"])
+        self.assertEqual(house.weights_hash(one), house.weights_hash(two))
+        done = house.quern("train", self.data, "--out", self.folder / "few", *TRAIN, "--set", "data.item=product",
+                           "--set", "train.candidates=9")
+        self.assertEqual(done.code, 2, done.err)
+        self.assertIn("train.candidates = 9", done.err)
+
+    def test_more_items_than_memory_holds(self):
+        log = self.folder / "many.csv"
+        log.write_text("user,item\n" + "".join(f"u{i % 50},i{i}\n" for i in range(50000)) + "u1,i0\nu2,i0\nu3,i0\n")
+        out = self.folder / "many"
+        done = house.quern("train", log, "--task", "recommend", "--out", out, "--steps", "2", "--memory", "50MB", "--json")
+        self.assertEqual(done.code, 1, done.err)
+        self.assertEqual(done.json["error"]["code"], "not_enough_memory")
+        self.assertIn("data.min_count", done.json["error"]["hint"])
+        self.assertFalse(out.exists())
+        fewer = house.quern("train", log, "--task", "recommend", "--out", out, "--steps", "2", "--memory", "50MB",
+                            "--set", "data.min_count=2")
+        self.assertIn("49999 rare items", fewer.err)
+        self.assertEqual(fewer.code, 1)  # one item each is too short a history to test on
 
     def test_seen_items_are_left_out(self):
         run, _, _ = self.train("--set", "train.evaluate_every=120")
@@ -75,7 +147,7 @@ class Recommend(house.TestCase):
         fresh.write_text('customer_id,product\nnew,item 8\nnew,item 9\n"a, b",nothing known\n')
         out = self.folder / "out.csv"
         done = self.run_ok("recommend", run, fresh, "-k", "2", "-o", out)
-        self.assertIn("left out", done.err)
+        self.assertIn("does not know", done.err)
         rows = list(csv.DictReader(io.StringIO(out.read_text())))
         self.assertEqual([(row["user"], row["rank"]) for row in rows],
                          [("new", "1"), ("new", "2"), ("a, b", "1"), ("a, b", "2")])
@@ -106,6 +178,8 @@ class Recommend(house.TestCase):
                 ("one_user", "user,item\n" + "".join(f"a,i{k}\n" for k in range(9)), "one user"),
                 ("no_item", "user,thing\na,1\nb,2\n", "item"),
                 ("bad_time", "user,item,time\na,1,2024-01-01\na,2,soon\nb,1,2024-01-02\n", "soon"),
+                ("late", "user,item,time\na,1,2024-01-01\na,2,2024-13-45\nb,1,2024-01-02\n", "2024-13-45"),
+                ("beyond", "user,item,time\na,1,100\na,2,1e999\nb,1,300\n", "is no time"),
                 ("short", "user,item\na,1\nb,2\nc,3\n", "once only")]:
             with self.subTest(name):
                 log = self.folder / f"{name}.csv"

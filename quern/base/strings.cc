@@ -13,14 +13,6 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
 // Takes "12", "1.5" or ".5" from the front; nothing when there is none (signs and exponents are not
 // numbers here).
 std::optional<double> take_number(std::string_view& text) {
@@ -47,6 +39,14 @@ std::optional<double> take_number(std::string_view& text) {
 
 }  // namespace
 
+std::string lower_ascii(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> before_last(b.size() + 1);
   std::vector<size_t> last(b.size() + 1);
@@ -68,11 +68,11 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> nearest(std::string_view name, std::span<const std::string> candidates) {
-  const std::string wanted = lower(name);
+  const std::string wanted = lower_ascii(name);
   std::optional<std::string> best;
   size_t best_distance = std::max<size_t>(1, name.size() / 3) + 1;
   for (const std::string& candidate : candidates) {
-    const size_t distance = edit_distance(wanted, lower(candidate));
+    const size_t distance = edit_distance(wanted, lower_ascii(candidate));
     // A distance as long as the word itself would call any short word near.
     if (distance < best_distance && distance < std::max(name.size(), candidate.size())) {
       best = candidate;
@@ -130,7 +130,7 @@ uint64_t parse_bytes(std::string_view text) {
   const auto number = take_number(rest);
   if (!number) throw wrong();
   const std::string_view written = digits.substr(0, digits.size() - rest.size());
-  std::string unit = lower(trim(rest));
+  std::string unit = lower_ascii(trim(rest));
   if (!unit.empty() && unit.back() == 'b') unit.pop_back();
   uint64_t scale = 1;
   if (!unit.empty()) {

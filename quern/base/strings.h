@@ -29,5 +29,7 @@ std::string unquote(std::string_view text);
 std::string_view trim(std::string_view text);
 /// Bytes in base64 with padding (RFC 4648, section 4).
 std::string base64(std::string_view bytes);
+/// A to Z made small; every other byte as it is.
+std::string lower_ascii(std::string_view text);
 
 }  // namespace quern

@@ -71,7 +71,8 @@ std::string to_text(const data::DataCheck& check) {
 
 int run_check(Invocation& invocation, const Flags& flags) {
   const std::vector<fs::path> paths(flags.data.begin(), flags.data.end());
-  const data::Table table = data::read_table(paths, {}, *invocation.reporter);
+  const data::Table table =
+      data::read_table(paths, table_options(invocation), *invocation.reporter);
   invocation.reporter->progress(
       fmt::format("looking at {} rows of {} columns", table.rows(), table.columns().size()));
   data::DataCheck check =
@@ -79,7 +80,8 @@ int run_check(Invocation& invocation, const Flags& flags) {
                         data::parse_type_overrides(invocation.options.text("data.types")));
   if (!flags.against.empty()) {
     const std::vector<fs::path> other_path = {flags.against};
-    const data::Table other = data::read_table(other_path, {}, *invocation.reporter);
+    const data::Table other =
+        data::read_table(other_path, table_options(invocation), *invocation.reporter);
     data::check_against(check, table, other, fs::path(flags.against).filename().string());
   }
   if (!flags.html.empty()) {
@@ -97,6 +99,7 @@ Action declare_check(CLI::App& app, Invocation& invocation) {
   app.add_option("DATA", flags->data, "A table, or several files with the same columns")
       ->required();
   add_option_flag(app, invocation, "--target", "data.target");
+  add_table_flag(app, invocation);
   app.add_option("--against", flags->against, "Another table: tells which rows stand in both")
       ->type_name("OTHER");
   app.add_option("--html", flags->html, "Also write the report as one HTML page")

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "quern/base/progress.h"
+#include "quern/data/table_reader.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/run/options.h"
 
@@ -68,6 +69,10 @@ std::span<const Command> commands();
 /// key becomes a flag without a value.
 void add_option_flag(CLI::App& app, Invocation& invocation, const std::string& flag,
                      std::string_view key);
+
+/// --table NAME, for a command that reads tables, and what it asks of their readers.
+void add_table_flag(CLI::App& app, Invocation& invocation);
+data::TableOptions table_options(const Invocation& invocation);
 
 /// Reads a file, or standard input where `path` is "-".
 std::string read_input(const Invocation& invocation, const std::string& path);

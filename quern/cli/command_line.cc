@@ -244,6 +244,14 @@ void add_option_flag(CLI::App& app, Invocation& invocation, const std::string& f
       ->type_name(info->type == run::OptionType::kInteger ? "N" : "VALUE");
 }
 
+void add_table_flag(CLI::App& app, Invocation& invocation) {
+  add_option_flag(app, invocation, "--table", "data.table");
+}
+
+data::TableOptions table_options(const Invocation& invocation) {
+  return {.table = std::string(invocation.options.text("data.table"))};
+}
+
 std::string read_input(const Invocation& invocation, const std::string& path) {
   if (path != "-") return read_file(path);
   std::string text;

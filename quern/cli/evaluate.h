@@ -14,6 +14,7 @@ namespace quern::cli {
 struct EvaluateFlags {
   std::string run;
   std::vector<std::string> data;
+  int64_t k = 10;  // length of the lists of a run that recommends
 
   std::vector<fs::path> paths() const { return {data.begin(), data.end()}; }
 };
@@ -22,12 +23,15 @@ struct EvaluateFlags {
 
 /// A run that answers with a class or a value.
 int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags);
+/// A run that recommends: the last interaction of each user of the log.
+int evaluate_items(Invocation& invocation, const EvaluateFlags& flags);
 /// A run that continues text.
 int evaluate_text(Invocation& invocation, const EvaluateFlags& flags);
 
 /// Prints scores with their 95 % intervals: a table under `heading`, or with --json one object that
-/// begins with `task` and `rows`.
+/// begins with `task` and `rows`, and how the scores were taken where `protocol` says it.
 void print_scores(const Invocation& invocation, std::string_view task, uint64_t rows,
-                  const std::string& heading, std::span<const metrics::Score> scores);
+                  const std::string& heading, std::span<const metrics::Score> scores,
+                  std::string_view protocol = {});
 
 }  // namespace quern::cli

@@ -20,9 +20,11 @@ ordered_json number(double value) {
 }  // namespace
 
 void print_scores(const Invocation& invocation, std::string_view task, uint64_t rows,
-                  const std::string& heading, std::span<const metrics::Score> scores) {
+                  const std::string& heading, std::span<const metrics::Score> scores,
+                  std::string_view protocol) {
   if (invocation.json) {
     ordered_json json{{"task", task}, {"rows", rows}};
+    if (!protocol.empty()) json["protocol"] = protocol;
     for (const metrics::Score& score : scores) {
       json["metrics"][score.name] = {{"value", number(score.interval.value)},
                                      {"low", number(score.interval.low)},
@@ -34,23 +36,27 @@ void print_scores(const Invocation& invocation, std::string_view task, uint64_t 
   std::string text = heading + "\n";
   for (const metrics::Score& score : scores) {
     text += std::isfinite(score.interval.value)
-                ? fmt::format("{:<20}{:>12.4f}   {:.4f} to {:.4f}\n", score.name,
+                ? fmt::format("{:<26}{:>12.4f}   {:.4f} to {:.4f}\n", score.name,
                               score.interval.value, score.interval.low, score.interval.high)
-                : fmt::format("{:<20}{:>12}   needs rows of both classes\n", score.name, "-");
+                : fmt::format("{:<26}{:>12}   needs rows of both classes\n", score.name, "-");
   }
   invocation.print(text);
 }
 
 Action declare_evaluate(CLI::App& app, Invocation& invocation) {
-  static_cast<void>(invocation);
   auto flags = std::make_shared<EvaluateFlags>();
   app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("DATA", flags->data,
-                 "A table with the target column, pictures with their classes, or texts")
+  app.add_option(
+         "DATA", flags->data,
+         "A table with the target column, pictures with their classes, a log of users and items, "
+         "or texts")
       ->required();
+  add_table_flag(app, invocation);
+  app.add_option("-k,--top", flags->k, "Length of the lists that recommend (10)")->type_name("K");
   return [flags](Invocation& in) {
-    return run::task_of(flags->run) == "generate" ? evaluate_text(in, *flags)
-                                                  : evaluate_rows(in, *flags);
+    const std::string task = run::task_of(flags->run);
+    if (task == "generate") return evaluate_text(in, *flags);
+    return task == "recommend" ? evaluate_items(in, *flags) : evaluate_rows(in, *flags);
   };
 }
 

@@ -15,7 +15,8 @@ namespace quern::cli {
 int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags) {
   run::RowRun run = run::load_row_run(flags.run);
   const std::vector<fs::path> paths = flags.paths();
-  const data::Table table = data::read_table(paths, {}, *invocation.reporter);
+  const data::Table table =
+      data::read_table(paths, table_options(invocation), *invocation.reporter);
   std::vector<size_t> rows(table.rows());
   std::iota(rows.begin(), rows.end(), size_t{0});
   task::RowAnswers answers;

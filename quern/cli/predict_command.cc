@@ -25,7 +25,7 @@ struct Flags {
 data::Table read_rows(const Invocation& invocation, const std::string& path) {
   if (path == "-") return data::read_csv_text(read_input(invocation, path), "standard input");
   const std::vector<fs::path> paths = {path};
-  return data::read_table(paths, {}, *invocation.reporter);
+  return data::read_table(paths, table_options(invocation), *invocation.reporter);
 }
 
 void note_other_columns(const Invocation& invocation, const data::Table& table,
@@ -159,7 +159,6 @@ int run_predict(Invocation& invocation, const Flags& flags) {
 }  // namespace
 
 Action declare_predict(CLI::App& app, Invocation& invocation) {
-  static_cast<void>(invocation);
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
   app.add_option("INPUT", flags->input,
@@ -168,6 +167,7 @@ Action declare_predict(CLI::App& app, Invocation& invocation) {
   app.add_option("-o,--output", flags->output,
                  "Where to write: .csv or .jsonl; - is standard output")
       ->type_name("FILE");
+  add_table_flag(app, invocation);
   return [flags](Invocation& in) { return run_predict(in, *flags); };
 }
 

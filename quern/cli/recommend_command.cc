@@ -46,11 +46,7 @@ void check(const Flags& flags, const run::ItemRun& run) {
     throw UsageError("bad_value", "--output is for a file of histories",
                      "redirect standard output instead");
   }
-  const size_t items = run.pipeline.items.size();
-  if (flags.k < 1 || static_cast<size_t>(flags.k) > items) {
-    throw UsageError("bad_value", fmt::format("-k {}: the run knows {} items", flags.k, items),
-                     fmt::format("give a number from 1 to {}", items));
-  }
+  run::require_list_length(flags.k, run.pipeline.items.size());
 }
 
 /// Logits to probabilities of the next item, over all items.
@@ -77,29 +73,17 @@ std::vector<Recommended> best(const run::ItemRun& run, std::span<const float> sc
 std::vector<std::vector<Recommended>> recommend(run::ItemRun& run, const Flags& flags,
                                                 const std::vector<std::vector<uint32_t>>& histories,
                                                 ThreadPool& pool) {
-  std::vector<std::vector<uint32_t>> asked;
-  std::vector<size_t> place;
-  for (size_t i = 0; i < histories.size(); ++i) {
-    if (histories[i].empty()) continue;
-    asked.push_back(histories[i]);
-    place.push_back(i);
-  }
   std::vector<std::vector<Recommended>> lists(histories.size());
-  infer::ItemRanker ranker(run.config, run.parameters, pool);
-  ranker.rank(asked, [&](size_t i, std::span<float> scores) {
+  infer::ItemRanker ranker(run.config, run.parameters, run.pipeline.items.counts(),
+                           run.pipeline.sides.codes, pool);
+  ranker.rank(histories, [&](size_t i, std::span<float> scores) {
     softmax(scores);
     if (!flags.include_seen) {
-      for (const uint32_t seen : asked[i]) scores[seen] = -std::numeric_limits<float>::infinity();
+      for (const uint32_t seen : histories[i])
+        scores[seen] = -std::numeric_limits<float>::infinity();
     }
-    lists[place[i]] = best(run, scores, flags.k);
+    lists[i] = best(run, scores, flags.k);
   });
-  std::vector<float> popular(run.pipeline.items.size() + 1);
-  double sum = 0;
-  for (const uint64_t count : run.pipeline.items.counts()) sum += static_cast<double>(count);
-  for (uint32_t id = 1; id < popular.size(); ++id)
-    popular[id] = static_cast<float>(static_cast<double>(run.pipeline.items.count(id)) / sum);
-  for (size_t i = 0; i < histories.size(); ++i)
-    if (histories[i].empty()) lists[i] = best(run, popular, flags.k);
   return lists;
 }
 
@@ -153,25 +137,13 @@ int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run
   const data::Table table =
       flags.input == "-"
           ? data::read_csv_text(read_input(invocation, flags.input), "standard input")
-          : data::read_table(paths, {}, *invocation.reporter);
-  data::LogColumns columns = run.pipeline.columns;
-  // A file without times is taken in its order.
-  if (!columns.time.empty() && table.find(columns.time) < 0) columns.time.clear();
-  const data::Interactions log = data::read_interactions(table, columns, *invocation.reporter);
+          : data::read_table(paths, table_options(invocation), *invocation.reporter);
+  const features::Histories log = run::read_histories(table, run, *invocation.reporter);
   std::vector<std::vector<uint32_t>> histories;
-  size_t unknown = 0, empty = 0;
-  for (size_t user = 0; user < log.users.size(); ++user) {
-    std::vector<uint32_t>& history = histories.emplace_back();
-    for (const uint32_t item : log.items_of(user)) {
-      const uint32_t id = run.pipeline.items.find(log.items[item]);
-      if (id != 0) history.push_back(id);
-      unknown += id == 0 ? 1 : 0;
-    }
-    empty += history.empty() ? 1 : 0;
-  }
-  if (unknown > 0)
-    invocation.reporter->note(fmt::format(
-        "{} interactions are with items that the run does not know: left out", unknown));
+  for (const std::vector<uint32_t>& ids : log.items)
+    histories.push_back(features::known_tail(ids, ids.size()));
+  const auto empty = std::count_if(histories.begin(), histories.end(),
+                                   [](const auto& history) { return history.empty(); });
   if (empty > 0)
     invocation.reporter->note(
         fmt::format("{} users have no known item: they get what is taken most", empty));
@@ -207,7 +179,10 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
   if (!flags.input.empty()) return recommend_file(invocation, flags, run, pool);
   if (!flags.similar.empty()) {
     const uint32_t id = run.pipeline.items.require(flags.similar);
-    print_list(invocation, best(run, infer::similar_items(run.parameters, id), flags.k));
+    print_list(
+        invocation,
+        best(run, infer::similar_items(run.config, run.parameters, run.pipeline.sides.codes, id),
+             flags.k));
     return 0;
   }
   const std::vector<uint32_t> history = named_history(run, flags);
@@ -221,7 +196,6 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
 }  // namespace
 
 Action declare_recommend(CLI::App& app, Invocation& invocation) {
-  static_cast<void>(invocation);
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "The run folder that quern train --task recommend wrote")
       ->required();
@@ -237,6 +211,7 @@ Action declare_recommend(CLI::App& app, Invocation& invocation) {
   app.add_option("-o,--output", flags->output,
                  "Where to write the answer to INPUT: .csv or .jsonl; - is standard output")
       ->type_name("FILE");
+  add_table_flag(app, invocation);
   return [flags](Invocation& in) { return run_recommend(in, *flags); };
 }
 

@@ -76,7 +76,8 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
   const auto started = std::chrono::steady_clock::now();
   auto flags = std::make_shared<Flags>();
   app.add_option("DATA", flags->data,
-                 "Text to continue; a table (.csv, .tsv, .jsonl, .arff) with --target; pictures "
+                 "Text to continue; a table (.csv, .tsv, .jsonl, .arff, .db, .parquet) with "
+                 "--target; pictures "
                  "(folders by class, or IDX)")
       ->required();
   app.add_option("--out", flags->out, "The run folder to make (DATA's name with -run)")
@@ -85,6 +86,8 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
   for (const auto& [flag, key] :
        std::initializer_list<std::pair<const char*, const char*>>{{"--task", "data.task"},
                                                                   {"--target", "data.target"},
+                                                                  {"--table", "data.table"},
+                                                                  {"--items", "data.items"},
                                                                   {"--size", "model.size"},
                                                                   {"--preset", "model.preset"},
                                                                   {"--time", "train.time"},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "quern/base/error.h"
+#include "quern/base/strings.h"
 
 namespace quern::data {
 namespace {
@@ -287,6 +288,12 @@ std::unique_ptr<ByteSource> open_bytes(const fs::path& path) {
 
 std::unique_ptr<ByteSource> open_bytes(std::string bytes, std::string where) {
   return recognise(std::make_unique<MemorySource>(std::move(bytes)), where);
+}
+
+std::string content_extension(const fs::path& path) {
+  const std::string extension = lower_ascii(path.extension().string());
+  if (extension != ".gz" && extension != ".zst") return extension;
+  return lower_ascii(path.stem().extension().string());
 }
 
 }  // namespace quern::data

@@ -30,4 +30,7 @@ std::unique_ptr<ByteSource> open_bytes(const fs::path& path);
 /// The same over bytes in memory; `where` names them in errors.
 std::unique_ptr<ByteSource> open_bytes(std::string bytes, std::string where);
 
+/// The extension that tells what a file holds, in small letters: ".csv" of "A.CSV.gz".
+std::string content_extension(const fs::path& path);
+
 }  // namespace quern::data

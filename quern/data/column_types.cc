@@ -20,14 +20,6 @@ constexpr size_t kDistinctCap = 100'000;
 constexpr size_t kExamples = 5;
 constexpr double kMostlyReadable = 0.9;
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
 /// Words: runs of bytes between blanks; a character beyond ASCII's letters of three bytes (Chinese)
 /// counts as half a word.
 double words_of(std::string_view text) {
@@ -49,7 +41,7 @@ double words_of(std::string_view text) {
 
 /// "customerID", "user_id", "uuid", "编号".
 bool is_id_name(std::string_view name) {
-  const std::string small = lower(name);
+  const std::string small = lower_ascii(name);
   if (small == "id" || small == "uuid" || small == "guid" || small == "index" || small == "rowid")
     return true;
   return small.ends_with("_id") || name.ends_with("ID") || name.ends_with("Id") ||
@@ -57,7 +49,7 @@ bool is_id_name(std::string_view name) {
 }
 
 bool is_code_name(std::string_view name) {
-  const std::string small = lower(name);
+  const std::string small = lower_ascii(name);
   for (const std::string_view end :
        {"code", "type", "class", "category", "kind", "zip", "代码", "类型", "类别"}) {
     if (small.ends_with(end)) return true;
@@ -66,7 +58,7 @@ bool is_code_name(std::string_view name) {
 }
 
 bool is_time_name(std::string_view name) {
-  const std::string small = lower(name);
+  const std::string small = lower_ascii(name);
   return small.find("time") != std::string::npos || small.find("date") != std::string::npos ||
          small.ends_with("_at") || small.find("时间") != std::string::npos;
 }

@@ -17,18 +17,6 @@ namespace {
 
 constexpr uint64_t kTickDocuments = 256;
 
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
-fs::path without_compression(fs::path path) {
-  const std::string extension = lower(path.extension().string());
-  return extension == ".gz" || extension == ".zst" ? path.stem() : path.filename();
-}
-
 class Ticker {
  public:
   Ticker(const TextStream& stream, FunctionRef<void(uint64_t)> tick)
@@ -133,7 +121,7 @@ size_t choose_column(const std::vector<std::string>& header, const ReadOptions& 
   auto it = std::find(header.begin(), header.end(), wanted);
   if (it == header.end() && options.column.empty()) {
     it = std::find_if(header.begin(), header.end(),
-                      [](const std::string& column) { return lower(column) == "text"; });
+                      [](const std::string& column) { return lower_ascii(column) == "text"; });
     if (it == header.end() && header.size() == 1) it = header.begin();
   }
   if (it == header.end()) {
@@ -169,7 +157,7 @@ void read_table(TextStream& stream, bool tsv, const ReadOptions& options, Docume
 }  // namespace
 
 TextLayout text_layout(const fs::path& path) {
-  const std::string extension = lower(without_compression(path).extension().string());
+  const std::string extension = content_extension(path);
   if (extension == ".jsonl" || extension == ".ndjson") return TextLayout::kJsonLines;
   if (extension == ".csv" || extension == ".tsv") return TextLayout::kTable;
   return TextLayout::kPlain;
@@ -190,8 +178,7 @@ ReadFacts read_documents(std::unique_ptr<ByteSource> source, const fs::path& pat
       read_json_lines(stream, options, sink, facts, tick);
       break;
     case TextLayout::kTable:
-      read_table(stream, lower(without_compression(path).extension().string()) == ".tsv", options,
-                 sink, facts, tick);
+      read_table(stream, content_extension(path) == ".tsv", options, sink, facts, tick);
       break;
   }
   tick(stream.consumed());

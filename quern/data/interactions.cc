@@ -225,6 +225,42 @@ Interactions read_interactions(const Table& table, const LogColumns& said, Repor
   return log;
 }
 
+void leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter) {
+  if (least <= 1) return;
+  std::vector<uint64_t> counts(log.items.size());
+  for (const uint32_t item : log.item_of) ++counts[item];
+  Interactions kept;
+  std::vector<uint32_t> number(log.items.size());
+  for (size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] < least) continue;
+    number[i] = static_cast<uint32_t>(kept.items.size());
+    kept.items.push_back(std::move(log.items[i]));
+  }
+  kept.begins.push_back(0);
+  for (size_t user = 0; user < log.users.size(); ++user) {
+    for (uint64_t i = log.begins[user]; i < log.begins[user + 1]; ++i) {
+      if (counts[log.item_of[i]] < least) continue;
+      kept.item_of.push_back(number[log.item_of[i]]);
+      kept.time_of.push_back(log.time_of[i]);
+    }
+    if (kept.item_of.size() == kept.begins.back()) continue;
+    kept.begins.push_back(kept.item_of.size());
+    kept.users.push_back(std::move(log.users[user]));
+  }
+  if (kept.items.empty()) {
+    throw Error("rare_items", fmt::format("no item stands {} times in the log", least),
+                "lower data.min_count");
+  }
+  reporter.note(fmt::format(
+      "data.min_count = {}: {} rare items with {} interactions are left out, and {} users", least,
+      log.items.size() - kept.items.size(), log.item_of.size() - kept.item_of.size(),
+      log.users.size() - kept.users.size()));
+  kept.columns = log.columns;
+  kept.left_out = log.left_out;
+  kept.fingerprint = log.fingerprint;
+  log = std::move(kept);
+}
+
 void require_learnable(const Interactions& log) {
   if (log.users.size() < 2) {
     throw Error("one_user",

@@ -51,5 +51,27 @@ TEST(Interactions, SaysWhatIsWrong) {
             "no_repeats:");
 }
 
+TEST(Interactions, LeavesOutRareItemsAndWhoTookNothingElse) {
+  Interactions log =
+      read("user,item,time\nu,a,1600000001\nu,b,1600000002\nv,c,1600000003\nw,b,1600000004\n");
+  leave_out_rare(log, 2, silent_reporter());
+  EXPECT_EQ(log.items, std::vector<std::string>{"b"});
+  EXPECT_EQ(log.users, (std::vector<std::string>{"u", "w"}));
+  EXPECT_EQ(joined(log, 0), "b ");
+  EXPECT_EQ(log.times_of(1)[0], 1600000004000);
+  EXPECT_NE(error_of([&] { leave_out_rare(log, 3, silent_reporter()); }).find("rare_items"),
+            std::string::npos);
+}
+
+TEST(Interactions, RefusesTimesThatAreNone) {
+  for (const char* time : {"2024-13-45", "2024-02-30", "1e999", "99999999999999999", "soon", ""}) {
+    const std::string message = error_of([&] {
+      read(std::string("user,item,time\nu,a,2024-01-01\nv,b,") + time + "\nw,a,2024-01-03\n");
+    });
+    EXPECT_NE(message.find("line 3"), std::string::npos) << time << ": " << message;
+    EXPECT_NE(message.find("is no time"), std::string::npos) << time << ": " << message;
+  }
+}
+
 }  // namespace
 }  // namespace quern::data

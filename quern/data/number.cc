@@ -94,10 +94,7 @@ std::optional<int64_t> civil(int64_t year, int64_t month, int64_t day, std::stri
 /// In any case of ASCII.
 bool is_one_of(std::string_view text, std::span<const std::string_view> spellings) {
   if (text.size() > 7) return false;
-  std::string small(text);
-  for (char& c : small) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  const std::string small = lower_ascii(text);
   return std::find(spellings.begin(), spellings.end(), small) != spellings.end();
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "quern/base/error.h"
+#include "quern/base/strings.h"
 #include "quern/data/byte_source.h"
 
 namespace quern::data {
@@ -194,8 +195,7 @@ bool is_picture_name(std::string_view name) {
   if (hash != std::string_view::npos && hash + 1 < name.size() &&
       name.find_first_not_of("0123456789", hash + 1) == std::string_view::npos)
     return is_idx_name(name.substr(0, hash));
-  std::string end(name.substr(name.size() - std::min<size_t>(5, name.size())));
-  for (char& c : end) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  const std::string end = lower_ascii(name.substr(name.size() - std::min<size_t>(5, name.size())));
   return end.ends_with(".jpg") || end.ends_with(".jpeg") || end.ends_with(".png") ||
          end.ends_with(".webp");
 }

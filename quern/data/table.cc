@@ -25,8 +25,9 @@ std::string_view Table::cell(size_t row, size_t column) const {
 std::string Table::where(size_t row) const {
   auto file = std::upper_bound(files_.begin(), files_.end(), row,
                                [](size_t r, const File& f) { return r < f.first_row; });
-  const std::string name = file == files_.begin() ? "" : std::prev(file)->name;
-  return fmt::format("'{}', line {}", name, lines_.values<uint64_t>()[row]);
+  static const File kNone{"", "line", 0};
+  const File& from = file == files_.begin() ? kNone : *std::prev(file);
+  return fmt::format("'{}', {} {}", from.name, from.unit, lines_.values<uint64_t>()[row]);
 }
 
 TableBuilder::TableBuilder(size_t memory_budget) {
@@ -41,8 +42,8 @@ size_t TableBuilder::add_column(std::string_view name) {
   return table_.columns_.size() - 1;
 }
 
-void TableBuilder::begin_file(std::string name) {
-  table_.files_.push_back({std::move(name), rows_});
+void TableBuilder::begin_file(std::string name, std::string_view unit) {
+  table_.files_.push_back({std::move(name), std::string(unit), rows_});
 }
 
 void TableBuilder::add_row(std::span<const std::string> cells, uint64_t line) {

@@ -34,7 +34,7 @@ class Table {
   std::vector<std::string> columns_;
   SpillBuffer text_, ends_, first_cells_, lines_;  // ends_: of each cell; first_cells_: of each row
   struct File {
-    std::string name;
+    std::string name, unit;
     size_t first_row = 0;
   };
   std::vector<File> files_;
@@ -51,8 +51,8 @@ class TableBuilder {
   size_t columns() const { return table_.columns_.size(); }
   int find(std::string_view name) const { return table_.find(name); }
   std::span<const std::string> names() const { return table_.columns_; }
-  /// The rows that follow are of this file.
-  void begin_file(std::string name);
+  /// The rows that follow are of this file, and counted in `unit`s of it.
+  void begin_file(std::string name, std::string_view unit = "line");
   /// Fewer cells than columns: the rest is empty.
   void add_row(std::span<const std::string> cells, uint64_t line);
   size_t rows() const { return rows_; }

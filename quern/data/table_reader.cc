@@ -5,46 +5,31 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <charconv>
-#include <set>
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
 #include "quern/data/byte_source.h"
 #include "quern/data/csv_parser.h"
 #include "quern/data/number.h"
+#include "quern/data/parquet_reader.h"
 #include "quern/data/picture.h"
+#include "quern/data/picture_tables.h"
+#include "quern/data/sqlite_reader.h"
+#include "quern/data/table_sink.h"
 #include "quern/data/text_stream.h"
 
 namespace quern::data {
 namespace {
 
-constexpr size_t kMostColumns = 10'000;
-constexpr uint64_t kTickRows = 4096;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
-fs::path without_compression(const fs::path& path) {
-  const std::string extension = lower(path.extension().string());
-  return extension == ".gz" || extension == ".zst" ? path.stem() : path.filename();
-}
-
-/// Reads files into one builder.
-class TableReader {
+/// CSV, TSV, JSON lines and ARFF.
+class TextTableReader {
  public:
-  TableReader(const TableOptions& options, Reporter& reporter)
-      : builder_(options.memory_budget), reporter_(reporter) {}
+  explicit TextTableReader(TableSink& sink) : sink_(sink) {}
 
   void read(std::unique_ptr<ByteSource> source, const std::string& name, TableLayout layout,
             bool tsv) {
     TextStream stream(std::move(source), name);
-    builder_.begin_file(name);
+    sink_.begin_file(name);
     switch (layout) {
       case TableLayout::kJsonLines:
         json_lines(stream);
@@ -56,132 +41,11 @@ class TableReader {
         delimited(stream, tsv);
     }
     if (stream.encoding() != TextEncoding::kUtf8) {
-      reporter_.note(fmt::format("'{}': converted from {}", name, quern::name(stream.encoding())));
+      sink_.note(fmt::format("'{}': converted from {}", name, quern::name(stream.encoding())));
     }
-    first_file_ = false;
-  }
-
-  /// A picture, a folder of pictures, or a folder of folders named by class.
-  void pictures(const fs::path& path) {
-    builder_.begin_file(path.string());
-    std::vector<std::pair<fs::path, std::string>> found;  // file, class
-    if (!fs::is_directory(path)) found.emplace_back(path, "");
-    for (const fs::path& entry : children(path)) {
-      if (!fs::is_directory(entry) && is_picture_name(entry.filename().string()))
-        found.emplace_back(entry, "");
-      for (const fs::path& file : children(entry)) {
-        if (is_picture_name(file.filename().string()))
-          found.emplace_back(file, entry.filename().string());
-      }
-    }
-    std::vector<std::string> names = {std::string(kImageColumn)};
-    const bool classes = std::any_of(found.begin(), found.end(),
-                                     [](const auto& one) { return !one.second.empty(); });
-    if (classes) names.emplace_back(kLabelColumn);
-    const std::vector<size_t> to = declare(names, path.string());
-    uint64_t line = 0;
-    for (const auto& [file, label] : found) {
-      std::vector<std::string> cells = {file.string()};
-      if (classes) cells.push_back(label);
-      add(cells, to, ++line);
-    }
-    first_file_ = false;
-  }
-
-  void idx(const fs::path& path) {
-    builder_.begin_file(path.string());
-    const Idx images = read_idx(path);
-    std::string name = path.filename().string();
-    for (const auto& [from, into] : std::initializer_list<std::pair<const char*, const char*>>{
-             {"images", "labels"}, {"idx3", "idx1"}, {"idx4", "idx1"}}) {
-      const size_t at = name.rfind(from);
-      if (at != std::string::npos) name.replace(at, std::string_view(from).size(), into);
-    }
-    const fs::path label_path = path.parent_path() / name;
-    std::vector<std::string> names = {std::string(kImageColumn)};
-    Idx labels;
-    if (label_path != path && fs::exists(label_path)) {
-      labels = read_idx(label_path);
-      names.emplace_back(kLabelColumn);
-      if (labels.extents != std::vector<int64_t>{images.extents[0]}) {
-        throw FormatError(fmt::format("'{}' holds other than one label for each of the {} pictures "
-                                      "of '{}'",
-                                      label_path.string(), images.extents[0], path.string()),
-                          "give the labels that belong to the pictures");
-      }
-      reporter_.note(fmt::format("'{}': labels from '{}'", path.string(), label_path.string()));
-    }
-    const std::vector<size_t> to = declare(names, path.string());
-    for (size_t i = 0; i < static_cast<size_t>(images.extents[0]); ++i) {
-      std::vector<std::string> cells = {fmt::format("{}#{}", path.string(), i)};
-      if (names.size() > 1) cells.push_back(std::to_string(static_cast<uint8_t>(labels.bytes[i])));
-      add(cells, to, i + 1);
-    }
-    first_file_ = false;
-  }
-
-  Table finish(std::string folder, const std::string& where) {
-    if (builder_.rows() == 0) {
-      throw Error("no_rows", fmt::format("'{}' holds no rows", where),
-                  "give a table with a header line and rows below it");
-    }
-    return builder_.finish(std::move(folder));
   }
 
  private:
-  static std::vector<fs::path> children(const fs::path& folder) {
-    std::vector<fs::path> entries;
-    if (!fs::is_directory(folder)) return entries;
-    for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
-    std::sort(entries.begin(), entries.end());
-    return entries;
-  }
-
-  void tick(const TextStream& stream, uint64_t line) {
-    if (builder_.rows() % kTickRows != 0) return;
-    reporter_.progress(fmt::format("reading '{}': {} rows, line {}, {}", stream.where(),
-                                   builder_.rows(), line,
-                                   format_bytes(static_cast<double>(stream.consumed()))));
-  }
-
-  /// Declares the columns of a file; where[i]: the table's column of its field i.
-  std::vector<size_t> declare(const std::vector<std::string>& header, const std::string& where) {
-    std::set<std::string> seen;
-    for (const std::string& name : header) {
-      if (!seen.insert(name).second) {
-        throw FormatError(fmt::format("'{}': two columns are named '{}'", where, name),
-                          "rename one of them in the header line");
-      }
-    }
-    if (header.size() > kMostColumns) {
-      throw FormatError(
-          fmt::format("'{}': {} columns; {} are the most", where, header.size(), kMostColumns),
-          "one row is one record: check the separator, or transpose the table");
-    }
-    std::vector<size_t> to;
-    std::vector<std::string> missing;
-    for (const std::string& name : header) {
-      const int found = builder_.find(name);
-      if (first_file_) {
-        to.push_back(builder_.add_column(name));
-      } else if (found < 0) {
-        missing.push_back(name);
-      } else {
-        to.push_back(static_cast<size_t>(found));
-      }
-    }
-    for (const std::string& name : builder_.names()) {
-      if (!seen.contains(name)) missing.push_back(name);
-    }
-    if (!missing.empty()) {
-      throw Error("other_columns",
-                  fmt::format("'{}' and the file before it differ in the columns {}", where,
-                              fmt::join(missing, ", ")),
-                  "give files with the same columns, or train on each alone");
-    }
-    return to;
-  }
-
   /// A header names: it holds no number and no blank.
   static bool is_header(const std::vector<std::string>& fields) {
     return std::all_of(fields.begin(), fields.end(), [](const std::string& field) {
@@ -199,21 +63,21 @@ class TableReader {
     std::vector<size_t> to;
     if (is_header(fields)) {
       for (std::string& field : fields) field = trim(field);
-      to = declare(fields, stream.where());
+      to = sink_.declare(fields);
     } else {
       std::vector<std::string> names;
       for (size_t i = 0; i < width; ++i) names.push_back(fmt::format("column{}", i + 1));
-      reporter_.note(
+      sink_.note(
           fmt::format("'{}': the first line holds a number, a blank or a repeat, so it is no "
                       "header; columns are "
                       "named column1 to column{}",
                       stream.where(), width));
-      to = declare(names, stream.where());
-      add(fields, to, parser.record_line());
+      to = sink_.declare(names);
+      sink_.add(fields, to, parser.record_line());
     }
-    if (first_file_ && separator != ',') {
-      reporter_.note(fmt::format("'{}': fields are separated by {}", stream.where(),
-                                 separator == '\t' ? "tabs" : fmt::format("'{}'", separator)));
+    if (sink_.in_first_file() && separator != ',') {
+      sink_.note(fmt::format("'{}': fields are separated by {}", stream.where(),
+                             separator == '\t' ? "tabs" : fmt::format("'{}'", separator)));
     }
     while (parser.next(fields)) {
       if (fields.size() != width) {
@@ -221,15 +85,9 @@ class TableReader {
                                       stream.where(), parser.record_line(), fields.size(), width),
                           "quote fields that hold the separator, or mend the line");
       }
-      add(fields, to, parser.record_line());
-      tick(stream, parser.record_line());
+      sink_.add(fields, to, parser.record_line());
+      sink_.tick(parser.record_line(), stream.consumed());
     }
-  }
-
-  void add(const std::vector<std::string>& fields, const std::vector<size_t>& to, uint64_t line) {
-    row_.assign(builder_.columns(), std::string());
-    for (size_t i = 0; i < fields.size(); ++i) row_[to[i]] = fields[i];
-    builder_.add_row(row_, line);
   }
 
   void json_lines(TextStream& stream) {
@@ -247,12 +105,11 @@ class TableReader {
       }
       simdjson::dom::object object;
       if (element.get(object) != simdjson::SUCCESS) fail("not a JSON object");
-      row_.assign(builder_.columns(), std::string());
+      row_.assign(sink_.columns(), std::string());
       for (const auto& [key, value] : object) {
-        int at = builder_.find(key);
+        int at = sink_.find(key);
         if (at < 0) {
-          if (builder_.columns() >= kMostColumns) fail("the objects have too many fields");
-          at = static_cast<int>(builder_.add_column(key));
+          at = static_cast<int>(sink_.add_column(key));
           row_.emplace_back();
         }
         std::string& cell = row_[static_cast<size_t>(at)];
@@ -265,8 +122,8 @@ class TableReader {
           cell = simdjson::minify(value);
         }
       }
-      builder_.add_row(row_, lines.line_number());
-      tick(stream, lines.line_number());
+      sink_.add_row(row_, lines.line_number());
+      sink_.tick(lines.line_number(), stream.consumed());
     }
   }
 
@@ -284,7 +141,7 @@ class TableReader {
       if (!lines.next(line)) fail("no @data line", "give a whole ARFF file");
       line = trim(line);
       if (line.empty() || line.front() == '%') continue;
-      const std::string word = lower(line.substr(0, line.find_first_of(" \t")));
+      const std::string word = lower_ascii(line.substr(0, line.find_first_of(" \t")));
       if (word == "@data") {
         data = true;
       } else if (word == "@attribute") {
@@ -294,7 +151,7 @@ class TableReader {
         fail(fmt::format("'{}' is no ARFF declaration", word), "@relation, @attribute or @data");
       }
     }
-    const std::vector<size_t> to = declare(names, stream.where());
+    const std::vector<size_t> to = sink_.declare(names);
     while (lines.next(line)) {
       line = trim(line);
       if (line.empty() || line.front() == '%') continue;
@@ -307,8 +164,8 @@ class TableReader {
             fmt::format("{} values where {} attributes are declared", fields_.size(), names.size()),
             "quote values that hold a comma");
       }
-      add(fields_, to, lines.line_number());
-      tick(stream, lines.line_number());
+      sink_.add(fields_, to, lines.line_number());
+      sink_.tick(lines.line_number(), stream.consumed());
     }
   }
 
@@ -345,19 +202,40 @@ class TableReader {
     }
   }
 
-  TableBuilder builder_;
-  Reporter& reporter_;
-  bool first_file_ = true;
+  TableSink& sink_;
   std::vector<std::string> row_, fields_;
 };
+
+void read_one(const fs::path& path, TableLayout layout, const TableOptions& options,
+              TableSink& sink) {
+  switch (layout) {
+    case TableLayout::kNone:
+      throw Error("not_a_table", fmt::format("'{}' is no table", path.string()),
+                  "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst), .db or .sqlite, "
+                  ".parquet; pictures are .jpg, .png or .webp, folders of them, or an IDX file");
+    case TableLayout::kPictures:
+      return read_pictures(path, sink);
+    case TableLayout::kIdx:
+      return read_idx_pictures(path, sink);
+    case TableLayout::kSqlite:
+      return read_sqlite(path, options.table, sink);
+    case TableLayout::kParquet:
+      return read_parquet(path, sink);
+    default:
+      TextTableReader(sink).read(open_bytes(path), path.string(), layout,
+                                 content_extension(path) == ".tsv");
+  }
+}
 
 }  // namespace
 
 TableLayout table_layout(const fs::path& path) {
-  const std::string extension = lower(without_compression(path).extension().string());
+  const std::string extension = content_extension(path);
   if (extension == ".jsonl" || extension == ".ndjson") return TableLayout::kJsonLines;
   if (extension == ".csv" || extension == ".tsv") return TableLayout::kDelimited;
   if (extension == ".arff") return TableLayout::kArff;
+  if (is_sqlite_name(path)) return TableLayout::kSqlite;
+  if (extension == ".parquet" || extension == ".pq") return TableLayout::kParquet;
   if (is_idx_name(path)) return TableLayout::kIdx;
   std::error_code ignored;
   if (!fs::is_directory(path, ignored))
@@ -380,35 +258,34 @@ bool holds_pictures(const fs::path& path) {
   return layout == TableLayout::kPictures || layout == TableLayout::kIdx;
 }
 
+bool holds_rows_alone(const fs::path& path) {
+  const TableLayout layout = table_layout(path);
+  return layout == TableLayout::kSqlite || layout == TableLayout::kParquet ||
+         layout == TableLayout::kArff;
+}
+
 Table read_table(std::span<const fs::path> paths, const TableOptions& options, Reporter& reporter) {
-  TableReader reader(options, reporter);
+  if (!options.table.empty() && std::none_of(paths.begin(), paths.end(), is_sqlite_name)) {
+    throw UsageError("no_table",
+                     fmt::format("--table {} names a table of a database, and '{}' is none",
+                                 options.table, paths.front().string()),
+                     "leave it out, or give a .db or .sqlite file");
+  }
+  TableSink sink(options.memory_budget, reporter);
   for (const fs::path& path : paths) {
-    const TableLayout layout = table_layout(path);
-    if (layout == TableLayout::kNone) {
-      throw Error("not_a_table", fmt::format("'{}' is no table", path.string()),
-                  "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst); pictures are "
-                  ".jpg, .png or .webp, folders of them, or an IDX file");
-    }
-    if (layout == TableLayout::kPictures) {
-      reader.pictures(path);
-      continue;
-    }
-    if (layout == TableLayout::kIdx) {
-      reader.idx(path);
-      continue;
-    }
-    const bool tsv = lower(without_compression(path).extension().string()) == ".tsv";
-    reader.read(open_bytes(path), path.string(), layout, tsv);
+    read_one(path, table_layout(path), options, sink);
+    sink.end_file();
   }
   // Names of pictures in a table start from its folder; those found here are whole already.
   const fs::path& first = paths.front();
-  return reader.finish(holds_pictures(first) ? "" : first.parent_path().string(), first.string());
+  return sink.finish(holds_pictures(first) ? "" : first.parent_path().string());
 }
 
 Table read_csv_text(std::string text, const std::string& where) {
-  TableReader reader({}, silent_reporter());
-  reader.read(open_bytes(std::move(text), where), where, TableLayout::kDelimited, false);
-  return reader.finish("", where);
+  TableSink sink(TableOptions{}.memory_budget, silent_reporter());
+  TextTableReader(sink).read(open_bytes(std::move(text), where), where, TableLayout::kDelimited,
+                             false);
+  return sink.finish("");
 }
 
 }  // namespace quern::data

@@ -18,7 +18,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quern;
   if (size < 2) return 0;
-  constexpr std::array<const char*, 5> kNames = {"a.csv", "a.tsv", "a.jsonl", "a.arff", "a.csv.gz"};
+  constexpr std::array<const char*, 6> kNames = {"a.csv",  "a.tsv",    "a.jsonl",
+                                                 "a.arff", "a.csv.gz", "a.db"};
   static const std::string folder = [] {
     std::string name = (std::filesystem::temp_directory_path() / "quern-fuzz-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) std::abort();

@@ -26,6 +26,15 @@ uint32_t ItemVocabulary::find(std::string_view name) const {
   return found == ids_.end() ? 0 : found->second;
 }
 
+uint32_t ItemVocabulary::find_or_add(std::string_view name) {
+  if (const uint32_t id = find(name); id != 0) return id;
+  names_.emplace_back(name);
+  counts_.push_back(0);
+  const auto id = static_cast<uint32_t>(names_.size());
+  ids_.emplace(names_.back(), id);
+  return id;
+}
+
 uint32_t ItemVocabulary::require(std::string_view name) const {
   const uint32_t id = find(name);
   if (id != 0) return id;

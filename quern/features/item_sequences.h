@@ -26,6 +26,8 @@ class ItemVocabulary {
   const std::vector<uint64_t>& counts() const { return counts_; }
   /// 0: not known.
   uint32_t find(std::string_view name) const;
+  /// An item that is new has a count of 0.
+  uint32_t find_or_add(std::string_view name);
   /// Throws UsageError("unknown_item") naming the nearest.
   uint32_t require(std::string_view name) const;
 

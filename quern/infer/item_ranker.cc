@@ -15,8 +15,13 @@ constexpr int64_t kBatch = 64;
 }  // namespace
 
 ItemRanker::ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
+                       std::span<const uint64_t> counts, std::span<const int32_t> side,
                        ThreadPool& pool)
-    : config_(config), one_(make(1, parameters, pool)), many_(make(kBatch, parameters, pool)) {}
+    : config_(config),
+      counts_(counts),
+      side_(side),
+      one_(make(1, parameters, pool)),
+      many_(make(kBatch, parameters, pool)) {}
 
 std::unique_ptr<ItemRanker::Step> ItemRanker::make(int64_t batch, graph::ParameterStore& parameters,
                                                    ThreadPool& pool) {
@@ -24,6 +29,7 @@ std::unique_ptr<ItemRanker::Step> ItemRanker::make(int64_t batch, graph::Paramet
   options.use = model::TraceOptions::Use::kDecode;
   options.batch = batch;
   options.length = config_.context;
+  options.side = side_;
   auto step = std::make_unique<Step>();
   step->executor = std::make_unique<graph::Executor>(
       graph::Plan(model::trace(config_, parameters, options), {}), parameters, step->states, pool);
@@ -32,7 +38,7 @@ std::unique_ptr<ItemRanker::Step> ItemRanker::make(int64_t batch, graph::Paramet
 
 void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
                       const std::function<void(size_t, std::span<float>)>& take) {
-  std::vector<float> scores(static_cast<size_t>(config_.vocabulary));
+  std::vector<float> scores(counts_.size() + 1);
   for (size_t first = 0; first < histories.size();) {
     const size_t left = histories.size() - first;
     graph::Executor& executor = *(left == 1 ? one_ : many_)->executor;
@@ -54,6 +60,12 @@ void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
     executor.run();
     const std::span<const float> logits = executor.output("logits").f32_span();
     for (size_t i = 0; i < count; ++i) {
+      if (histories[first + i].empty()) {
+        for (size_t item = 1; item < scores.size(); ++item)
+          scores[item] = std::log(static_cast<float>(counts_[item - 1]));
+        take(first + i, scores);
+        continue;
+      }
       std::copy_n(logits.begin() + static_cast<std::ptrdiff_t>(i * scores.size()), scores.size(),
                   scores.begin());
       take(first + i, scores);
@@ -62,12 +74,35 @@ void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
   }
 }
 
-std::vector<float> similar_items(const graph::ParameterStore& parameters, uint32_t item) {
-  const int32_t index = parameters.find("embed.weight");
-  const TensorView table = parameters.value(index);
-  const auto rows = static_cast<size_t>(table.shape()[0]);
-  const auto width = static_cast<size_t>(table.shape()[1]);
-  const std::span<const float> values = table.f32_span();
+namespace {
+
+/// What stands for each item, as the model adds it up: (items + 1, width).
+std::vector<float> item_rows(const model::ModelConfig& config,
+                             const graph::ParameterStore& parameters,
+                             std::span<const int32_t> side) {
+  const std::span<const float> own = parameters.value(parameters.find("embed.weight")).f32_span();
+  std::vector<float> rows(own.begin(), own.end());
+  if (config.side_slots == 0) return rows;
+  const auto width = static_cast<size_t>(config.width);
+  const auto slots = static_cast<size_t>(config.side_slots);
+  const std::span<const float> table = parameters.value(parameters.find("embed.side")).f32_span();
+  rows.resize(side.size() / slots * width);
+  for (size_t i = 0; i < side.size(); ++i) {
+    if (side[i] < 0) continue;
+    const float* from = table.data() + static_cast<size_t>(side[i]) * width;
+    for (size_t c = 0; c < width; ++c) rows[i / slots * width + c] += from[c];
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::vector<float> similar_items(const model::ModelConfig& config,
+                                 const graph::ParameterStore& parameters,
+                                 std::span<const int32_t> side, uint32_t item) {
+  const std::vector<float> values = item_rows(config, parameters, side);
+  const auto width = static_cast<size_t>(config.width);
+  const size_t rows = values.size() / width;
   const auto product = [&](size_t a, size_t b) {
     double sum = 0;
     for (size_t i = 0; i < width; ++i)

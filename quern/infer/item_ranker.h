@@ -15,12 +15,14 @@ namespace quern::infer {
 /// Histories in, a score of every item out. Its plans are made once.
 class ItemRanker {
  public:
-  /// The parameters must outlive the ranker.
-  ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters, ThreadPool& pool);
+  /// `counts`: how often each item was taken; `side`: as TraceOptions::side. All must outlive the
+  /// ranker.
+  ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
+             std::span<const uint64_t> counts, std::span<const int32_t> side, ThreadPool& pool);
 
   /// Calls `take(i, scores)` for each history in order: scores (items + 1) are logits of what comes
   /// next, index 0 meaningless, and may be written to. Of a history the last `context` items count;
-  /// none may be empty.
+  /// to an empty one each item is as likely as it was taken often.
   void rank(std::span<const std::vector<uint32_t>> histories,
             const std::function<void(size_t, std::span<float>)>& take);
 
@@ -32,11 +34,15 @@ class ItemRanker {
   std::unique_ptr<Step> make(int64_t batch, graph::ParameterStore& parameters, ThreadPool& pool);
 
   model::ModelConfig config_;
+  std::span<const uint64_t> counts_;
+  std::span<const int32_t> side_;
   std::unique_ptr<Step> one_, many_;
 };
 
-/// Items by the cosine of their embeddings with that of `item`: (items + 1) scores, the item's own
-/// left out (-infinity).
-std::vector<float> similar_items(const graph::ParameterStore& parameters, uint32_t item);
+/// Items by the cosine of their embeddings (own rows and side columns added up) with that of
+/// `item`: (items + 1) scores, the item's own left out (-infinity).
+std::vector<float> similar_items(const model::ModelConfig& config,
+                                 const graph::ParameterStore& parameters,
+                                 std::span<const int32_t> side, uint32_t item);
 
 }  // namespace quern::infer

@@ -10,15 +10,6 @@
 namespace quern::metrics {
 namespace {
 
-/// Different items of a history, the last `most` of them.
-std::vector<uint32_t> different(std::span<const uint32_t> history, size_t most) {
-  std::vector<uint32_t> items(
-      history.end() - static_cast<std::ptrdiff_t>(std::min(history.size(), most)), history.end());
-  std::sort(items.begin(), items.end());
-  items.erase(std::unique(items.begin(), items.end()), items.end());
-  return items;
-}
-
 template <typename F>
 Score score_of(std::string name, std::span<const uint32_t> ranks, uint64_t seed, F gain) {
   std::vector<double> gains(ranks.size());
@@ -73,14 +64,40 @@ std::vector<uint32_t> top_items(std::span<const float> scores, size_t k) {
   return items;
 }
 
+Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, uint32_t k,
+               uint64_t seed) {
+  std::vector<bool> listed(items + 1);
+  const auto share = [&](std::span<const float> counts) {
+    std::fill(listed.begin(), listed.end(), false);
+    for (size_t user = 0; user < lists.size(); ++user) {
+      if (counts[user] == 0) continue;
+      for (const uint32_t item : lists[user]) listed[item] = true;
+    }
+    return static_cast<double>(std::count(listed.begin(), listed.end(), true)) /
+           static_cast<double>(items);
+  };
+  Interval interval = bootstrap(lists.size(), share, seed);
+  const double moved = interval.value - (interval.low + interval.high) / 2;
+  interval.low = std::max(interval.low + moved, 0.0);
+  interval.high = std::min(interval.high + moved, 1.0);
+  return {fmt::format("coverage@{}", k), interval};
+}
+
+std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t most) {
+  std::vector<uint32_t> items(
+      history.end() - static_cast<std::ptrdiff_t>(std::min(history.size(), most)), history.end());
+  std::sort(items.begin(), items.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
+  return items;
+}
+
 ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histories, uint32_t items,
                                size_t neighbours)
     : near_(items + 1) {
-  constexpr size_t kMost = 1000;
   std::vector<std::vector<uint32_t>> taken;
   std::vector<std::vector<uint32_t>> takers(items + 1);
   for (const auto history : histories) {
-    taken.push_back(different(history, kMost));
+    taken.push_back(different_items(history));
     for (const uint32_t item : taken.back())
       takers[item].push_back(static_cast<uint32_t>(taken.size() - 1));
   }
@@ -112,7 +129,7 @@ ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histor
 
 void ItemNeighbours::score(std::span<const uint32_t> history, std::span<float> scores) const {
   std::fill(scores.begin(), scores.end(), 0.0F);
-  for (const uint32_t item : different(history, history.size())) {
+  for (const uint32_t item : different_items(history, history.size())) {
     for (const Near& near : near_[item]) scores[near.item] += near.similarity;
   }
 }

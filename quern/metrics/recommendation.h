@@ -21,6 +21,15 @@ std::vector<Score> score_ranks(std::span<const uint32_t> ranks, uint32_t k, uint
 /// out.
 std::vector<uint32_t> top_items(std::span<const float> scores, size_t k);
 
+/// The share of `items` that stands in any user's list; a 95 % interval over users. A resample
+/// holds fewer different users, so that its lists cover less: the interval is moved by what that
+/// takes.
+Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, uint32_t k,
+               uint64_t seed);
+
+/// The different items of a history, rising; of a long one its last `most`.
+std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t most = 1000);
+
 /// Items that go together by the users who took both: cosine of the item columns of the user-item
 /// matrix (Sarwar et al. 2001), the `neighbours` nearest of each item kept.
 class ItemNeighbours {

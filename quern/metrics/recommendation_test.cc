@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "quern/metrics/ease.h"
+
 namespace quern::metrics {
 namespace {
 
@@ -36,6 +38,55 @@ TEST(ItemNeighbours, CosineOfTheUsersInCommon) {
   near.score(std::array<uint32_t, 2>{1, 1}, scores);
   EXPECT_NEAR(scores[2], 2 / std::sqrt(3.0 * 2.0), 1e-6);
   EXPECT_NEAR(scores[3], 1 / std::sqrt(3.0 * 1.0), 1e-6);
+  EXPECT_EQ(scores[1], 0);
+}
+
+TEST(Coverage, IsTheShareOfItemsListed) {
+  const Score score = coverage({{1, 2}, {2, 3}, {2, 1}}, 6, 2, 1);
+  EXPECT_EQ(score.name, "coverage@2");
+  EXPECT_NEAR(score.interval.value, 0.5, 1e-12);
+  EXPECT_LE(score.interval.low, score.interval.value);
+  EXPECT_GE(score.interval.high, score.interval.value);
+}
+
+TEST(Ease, InvertsByHalves) {
+  ThreadPool pool(1);
+  constexpr int64_t kSize = 150;  // two levels and odd halves
+  std::vector<float> matrix(kSize * kSize);
+  const auto at = [](int64_t i, int64_t j) { return static_cast<size_t>(i * kSize + j); };
+  for (int64_t i = 0; i < kSize; ++i)
+    for (int64_t j = 0; j < kSize; ++j)
+      matrix[at(i, j)] = (i == j ? 3.0F : 0.0F) + 1 / (1 + std::fabs(static_cast<float>(i - j)));
+  std::vector<float> inverse = matrix;
+  invert_positive_definite(kernels::cpu::Context(pool), inverse, kSize);
+  for (int64_t i = 0; i < kSize; ++i) {
+    for (int64_t j = 0; j < kSize; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < kSize; ++k)
+        sum += static_cast<double>(matrix[at(i, k)]) * static_cast<double>(inverse[at(k, j)]);
+      ASSERT_NEAR(sum, i == j ? 1 : 0, 1e-5) << i << ' ' << j;
+    }
+  }
+}
+
+// Two items: P = inverse of [[3 + p, 2], [2, 2 + p]], so B12 = 2 / (3 + p) and B21 = 2 / (2 + p).
+TEST(Ease, AgreesWithTheClosedFormOfTwoItems) {
+  const std::vector<uint32_t> a = {1, 2}, b = {2, 1, 1}, c = {1}, d = {};
+  const std::vector<std::span<const uint32_t>> histories = {a, b, c, d};
+  ThreadPool pool(1);
+  Ease ease(histories, 3, pool);
+  ease.fit(0.5F);
+  std::vector<float> scores(4);
+  ease.score(std::array<uint32_t, 1>{1}, scores);
+  EXPECT_NEAR(scores[2], 2 / 3.5, 1e-6);
+  EXPECT_EQ(scores[1], 0);
+  ease.score(std::array<uint32_t, 1>{2}, scores);
+  EXPECT_NEAR(scores[1], 2 / 2.5, 1e-6);
+  EXPECT_EQ(scores[3], 0);
+  Ease bounded(histories, 3, pool, 1);
+  bounded.fit(1);
+  EXPECT_EQ(bounded.items(), 1U);
+  bounded.score(std::array<uint32_t, 1>{2}, scores);
   EXPECT_EQ(scores[1], 0);
 }
 

@@ -20,14 +20,14 @@ bool is_hugging_face_gpt2(const ModelConfig& c) {
          c.norm_place == NormPlace::kPre &&
          (c.activation == FeedForward::kGeluTanh || c.activation == FeedForward::kGelu ||
           c.activation == FeedForward::kRelu) &&
-         c.bias && !c.scale_embedding && c.ngram_orders == 0 && c.heads == c.kv_heads &&
-         c.head_dim == 0 && c.causal;
+         c.bias && !c.scale_embedding && c.ngram_orders == 0 && c.side_slots == 0 &&
+         c.heads == c.kv_heads && c.head_dim == 0 && c.causal;
 }
 
 bool is_hugging_face_llama(const ModelConfig& c) {
   return c.position == Position::kRope && c.norm == NormKind::kRms &&
          c.norm_place == NormPlace::kPre && c.activation == FeedForward::kSwiglu && !c.bias &&
-         !c.scale_embedding && c.ngram_orders == 0 && c.causal;
+         !c.scale_embedding && c.ngram_orders == 0 && c.side_slots == 0 && c.causal;
 }
 
 template <typename T>
@@ -59,32 +59,38 @@ std::string excerpt(const json& value) {
 
 /// What only Quern reads: every field.
 ordered_json section(const ModelConfig& c) {
-  return ordered_json{{"format", kFormat},
-                      {"preset", c.preset},
-                      {"vocabulary", c.vocabulary},
-                      {"layers", c.layers},
-                      {"heads", c.heads},
-                      {"kv_heads", c.kv_heads},
-                      {"width", c.width},
-                      {"head_dim", c.head_dim},
-                      {"ffn_width", c.ffn_width},
-                      {"context", c.context},
-                      {"position", name(c.position)},
-                      {"norm", name(c.norm)},
-                      {"norm_place", name(c.norm_place)},
-                      {"activation", name(c.activation)},
-                      {"causal", c.causal},
-                      {"bias", c.bias},
-                      {"tie_embeddings", c.tie_embeddings},
-                      {"norm_epsilon", c.norm_epsilon},
-                      {"rope_theta", c.rope_theta},
-                      {"scale_embedding", c.scale_embedding},
-                      {"ngram_orders", c.ngram_orders},
-                      {"ngram_buckets", c.ngram_buckets},
-                      {"dropout", c.dropout},
-                      {"attention_dropout", c.attention_dropout},
-                      {"drop_path", c.drop_path},
-                      {"label_smoothing", c.label_smoothing}};
+  ordered_json json{{"format", kFormat},
+                    {"preset", c.preset},
+                    {"vocabulary", c.vocabulary},
+                    {"layers", c.layers},
+                    {"heads", c.heads},
+                    {"kv_heads", c.kv_heads},
+                    {"width", c.width},
+                    {"head_dim", c.head_dim},
+                    {"ffn_width", c.ffn_width},
+                    {"context", c.context},
+                    {"position", name(c.position)},
+                    {"norm", name(c.norm)},
+                    {"norm_place", name(c.norm_place)},
+                    {"activation", name(c.activation)},
+                    {"causal", c.causal},
+                    {"bias", c.bias},
+                    {"tie_embeddings", c.tie_embeddings},
+                    {"norm_epsilon", c.norm_epsilon},
+                    {"rope_theta", c.rope_theta},
+                    {"scale_embedding", c.scale_embedding},
+                    {"ngram_orders", c.ngram_orders},
+                    {"ngram_buckets", c.ngram_buckets},
+                    {"dropout", c.dropout},
+                    {"attention_dropout", c.attention_dropout},
+                    {"drop_path", c.drop_path},
+                    {"label_smoothing", c.label_smoothing}};
+  if (c.side_slots > 0) {
+    json["side_rows"] = c.side_rows;
+    json["side_slots"] = c.side_slots;
+    json["entry_dropout"] = c.entry_dropout;
+  }
+  return json;
 }
 
 ModelConfig read_section(const json& q, std::string_view where) {
@@ -120,6 +126,11 @@ ModelConfig read_section(const json& q, std::string_view where) {
   c.attention_dropout = field<float>(q, "attention_dropout", where);
   c.drop_path = field<float>(q, "drop_path", where);
   c.label_smoothing = field<float>(q, "label_smoothing", where);
+  if (q.contains("side_slots")) {
+    c.side_rows = field<int64_t>(q, "side_rows", where);
+    c.side_slots = field<int64_t>(q, "side_slots", where);
+    c.entry_dropout = field<float>(q, "entry_dropout", where);
+  }
   return c;
 }
 

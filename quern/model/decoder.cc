@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "quern/base/error.h"
@@ -83,7 +84,7 @@ class Tracer {
       sequence_.lengths = g_.input("lengths", {DType::kI32, {batch}});
       sequence_.cache_capacity = capacity_;
     }
-    blocks_.declare_random();
+    blocks_.declare_random(c_.side_slots > 0 && c_.entry_dropout > 0);
     make_tables();
     head(blocks_.run(embed(), sequence_));
     return std::move(g_);
@@ -116,8 +117,33 @@ class Tracer {
     }
   }
 
+  /// What stands for each entry of the vocabulary: its own row, and those of its side columns.
+  Value entries() {
+    const Value own = blocks_.parameter("embed.weight");
+    if (c_.side_slots == 0) return own;
+    const auto given = static_cast<int64_t>(options_.side.size()) / c_.side_slots;
+    const int64_t count = decoding_ ? given : c_.vocabulary;
+    if (given < c_.vocabulary) {
+      throw ShapeError(
+          fmt::format("side columns of {} entries for a vocabulary of {}", given, c_.vocabulary),
+          "give those of all");
+    }
+    Value base = blocks_.dropped(own, {}, c_.entry_dropout, true);
+    if (count > c_.vocabulary) {
+      const Value none = g_.constant("no_rows", {DType::kF32, {count - c_.vocabulary, c_.width}},
+                                     [](TensorView) {});
+      base = graph::concat(g_, base, none, 0);
+    }
+    const auto used = options_.side.first(static_cast<size_t>(count * c_.side_slots));
+    const Value ids =
+        g_.constant("side_ids", {DType::kI32, {1, count, c_.side_slots}},
+                    [used](TensorView out) { std::copy(used.begin(), used.end(), out.i32()); });
+    const Value side = graph::embedding(g_, ids, blocks_.parameter("embed.side"), {}, {}, 1);
+    return graph::add(g_, base, graph::reshape(g_, side, {count, c_.width}));
+  }
+
   Value embed() {
-    table_ = blocks_.parameter("embed.weight");
+    table_ = entries();
     const float scale = c_.scale_embedding ? std::sqrt(static_cast<float>(c_.width)) : 1.0F;
     Value x = graph::embedding(g_, ids_, table_, positions_, offsets_, scale);
     if (c_.ngram_orders > 0) {
@@ -128,16 +154,29 @@ class Tracer {
     return blocks_.dropped(x, {}, c_.dropout, false);
   }
 
+  /// The loss over candidates: their rows are gathered, and their logits moved by how likely each
+  /// was to be drawn.
+  Value candidate_logits(Value x) {
+    const int64_t count = options_.candidates;
+    const Value ids = g_.input("candidates", {DType::kI32, {1, count}});
+    const Value rows = graph::embedding(g_, ids, output_, {}, {}, 1);
+    return graph::linear(g_, x, graph::reshape(g_, rows, {count, c_.width}),
+                         g_.input("candidate_bias", {DType::kF32, {count}}));
+  }
+
   void head(Value x) {
-    if (decoding_) x = graph::gather_rows(g_, x, g_.input("rows", {DType::kI32, {options_.batch}}));
+    const bool one = decoding_ || options_.one_target;
+    if (one) x = graph::gather_rows(g_, x, g_.input("rows", {DType::kI32, {options_.batch}}));
     if (has_final_norm(c_)) x = blocks_.norm(x, "norm");
+    output_ = c_.tie_embeddings ? table_ : blocks_.parameter("output.weight");
     const Value logits =
-        graph::linear(g_, x, c_.tie_embeddings ? table_ : blocks_.parameter("output.weight"));
+        options_.candidates > 0 ? candidate_logits(x) : graph::linear(g_, x, output_);
     if (decoding_ || options_.use == TraceOptions::Use::kLogits) {
       g_.name_output("logits", logits);
       return;
     }
-    const Value targets = g_.input("targets", {DType::kI32, {options_.batch, length_}});
+    const Shape places = one ? Shape{options_.batch} : Shape{options_.batch, length_};
+    const Value targets = g_.input("targets", {DType::kI32, places});
     const Value weight = g_.input("loss_weight", {DType::kF32, {1}});
     const auto [loss, nll] = graph::cross_entropy(g_, logits, targets, weight, {},
                                                   training_ ? c_.label_smoothing : 0.0F);
@@ -152,7 +191,7 @@ class Tracer {
   Graph g_;
   Blocks blocks_;
   Blocks::Sequence sequence_;
-  Value ids_, offsets_, table_, positions_;
+  Value ids_, offsets_, table_, output_, positions_;
 };
 
 }  // namespace

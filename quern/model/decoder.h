@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "quern/graph/graph.h"
@@ -11,6 +12,7 @@ namespace quern::model {
 
 /// Declares every parameter of the model in the store (names below), without allocating. Names:
 /// embed.weight (V,C); embed.position (S,C) learned; embed.ngram (buckets,C);
+/// embed.side (side rows,C);
 /// layers.N.norm1.{weight,bias}; layers.N.attention.qkv.{weight ((H+2K)D,C),bias};
 /// layers.N.attention.out.{weight (C,HD),bias}; layers.N.norm2.*; layers.N.ffn.up.{weight (F or
 /// 2F,C),bias} (gate rows, then value rows); layers.N.ffn.down.{weight (C,F),bias};
@@ -33,6 +35,16 @@ struct TraceOptions {
   int64_t batch = 1;
   int64_t length = 0;          // T; 0: the context
   int64_t cache_capacity = 0;  // kDecode; 0: the context
+  /// kEvaluate: one position of each sequence counts. Input rows (B) names it, targets is (B).
+  bool one_target = false;
+  /// kTrain: the loss over so many candidates of the vocabulary, all else left out (sampled
+  /// softmax). Inputs candidates (1,N) i32, candidate_bias (N) f32, added to their logits; targets
+  /// are places among them. 0: over the whole vocabulary.
+  int64_t candidates = 0;
+  /// Rows of embed.side of each entry (R, side_slots), -1: none; R at least the vocabulary. kDecode
+  /// gives logits of all R, the entries beyond the vocabulary known by their side alone. Must
+  /// outlive the plan.
+  std::span<const int32_t> side = {};
 };
 
 /// Traces the model. Inputs: "ids" (B,T) i32; "ngram_ids" (B,T,G) i32 where ngram_orders > 0;

@@ -167,6 +167,11 @@ void ModelConfig::validate() const {
                        ngram_orders, ngram_buckets),
            "give both (orders 1 to 8, buckets 1 to 16777216) or neither");
   }
+  if (side_rows < 0 || side_slots < 0 || side_slots > 1024 || (side_rows > 0) != (side_slots > 0) ||
+      side_rows > (int64_t{1} << 24) || !(entry_dropout >= 0 && entry_dropout < 1)) {
+    refuse(fmt::format("side columns of {} rows in {} slots cannot be", side_rows, side_slots),
+           "restore config.json");
+  }
 }
 
 void apply_preset(ModelConfig& config, std::string_view preset) {

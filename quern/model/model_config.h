@@ -34,9 +34,13 @@ struct ModelConfig {
   // Hashed n-gram embeddings added to the input: orders 2 … ngram_orders + 1; 0: off.
   int64_t ngram_orders = 0;
   int64_t ngram_buckets = 0;
+  // Side columns of the vocabulary (of items): so many rows of their own table are added up for
+  // each entry, beside the entry's own; 0: none.
+  int64_t side_rows = 0, side_slots = 0;
 
   // Regularisation that is part of the training graph only.
   float dropout = 0, attention_dropout = 0, drop_path = 0, label_smoothing = 0;
+  float entry_dropout = 0;  // rate of hiding an entry's own row, so that its side columns speak
 
   int64_t head_width() const { return head_dim != 0 ? head_dim : width / heads; }
   /// Throws UsageError naming the key and the rule (width divisible by heads, heads by kv_heads,

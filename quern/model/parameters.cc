@@ -42,6 +42,9 @@ void declare_parameters(const ModelConfig& c, graph::ParameterStore& store) {
   if (c.ngram_orders > 0) {
     store.declare("embed.ngram", {c.ngram_buckets, c.width}, ParameterGroup::kEmbedding);
   }
+  if (c.side_slots > 0) {
+    store.declare("embed.side", {c.side_rows, c.width}, ParameterGroup::kEmbedding);
+  }
   declare_blocks(c, store);
   if (!c.tie_embeddings)
     store.declare("output.weight", {c.vocabulary, c.width}, ParameterGroup::kEmbedding);

@@ -258,6 +258,20 @@ void decide_rows(Options& options, const RowFacts& facts) {
   decide_dependent(options);
 }
 
+namespace {
+
+/// All items while their logits cost little beside the layers; else candidates, half of them drawn.
+void decide_candidates(Options& options, uint64_t items) {
+  const int64_t targets = options.integer("train.batch") / options.integer("train.accumulate") *
+                          options.integer("model.context");
+  const bool sampled = items > static_cast<uint64_t>(8 * targets);
+  options.set("train.candidates", sampled ? 2 * targets : int64_t{0}, Layer::kData,
+              fmt::format("{} items, {} targets a step: {}", items, targets,
+                          sampled ? "a sampled softmax" : "the whole softmax is cheap"));
+}
+
+}  // namespace
+
 void decide_recommend(Options& options, const LogFacts& facts) {
   const auto by_data = [&](std::string_view key, auto value, const std::string& reason) {
     options.set(key, value, Layer::kData, reason);
@@ -293,6 +307,7 @@ void decide_recommend(Options& options, const LogFacts& facts) {
           fmt::format("half of the users have {} interactions or more", facts.typical_length));
   decide_by_preset(options);
   decide_dependent(options);
+  decide_candidates(options, facts.items);
 }
 
 model::EncoderConfig encoder_config(const Options& options) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
@@ -16,6 +17,12 @@ std::string to_json(const ItemPipeline& p) {
   json["protocol"] = p.protocol;
   json["items"] = p.items.names();
   json["item_counts"] = p.items.counts();
+  if (!p.sides.columns.empty()) {
+    json["item_sides"] = {{"columns", p.sides.columns},
+                          {"rows", p.sides.rows},
+                          {"slots", p.sides.slots},
+                          {"codes", p.sides.codes}};
+  }
   return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -30,12 +37,34 @@ ItemPipeline item_pipeline_from_json(std::string_view text, std::string_view whe
     p.protocol = json.at("protocol").get<std::string>();
     p.items = {json.at("items").get<std::vector<std::string>>(),
                json.at("item_counts").get<std::vector<uint64_t>>()};
+    if (json.contains("item_sides")) {
+      const nlohmann::json& sides = json.at("item_sides");
+      p.sides = {sides.at("columns").get<std::vector<std::string>>(),
+                 sides.at("rows").get<int64_t>(), sides.at("slots").get<int64_t>(),
+                 sides.at("codes").get<std::vector<int32_t>>()};
+    }
   } catch (const nlohmann::json::exception& error) {
     throw FormatError(fmt::format("{}: not a pipeline of Quern's: {}", where, error.what()),
                       "restore it from a copy of the run folder");
   }
   return p;
 }
+
+namespace {
+
+/// Weights and items of one run: each item has a row of weights, or is known by its side columns.
+bool fits(const ItemRun& run) {
+  const features::ItemSides& sides = run.pipeline.sides;
+  const auto items = static_cast<int64_t>(run.pipeline.items.size()) + 1;
+  if (run.config.side_slots == 0) return sides.columns.empty() && run.config.vocabulary == items;
+  return sides.slots == run.config.side_slots && sides.rows == run.config.side_rows &&
+         run.config.vocabulary <= items &&
+         static_cast<int64_t>(sides.codes.size()) == items * sides.slots &&
+         std::all_of(sides.codes.begin(), sides.codes.end(),
+                     [&](int32_t code) { return code >= -1 && code < sides.rows; });
+}
+
+}  // namespace
 
 ItemRun load_item_run(const fs::path& folder) {
   const std::string task = task_of(folder);
@@ -50,7 +79,7 @@ ItemRun load_item_run(const fs::path& folder) {
   run.pipeline = item_pipeline_from_json(read_part(folder, kPipelineFile, "which names the items"),
                                          (folder / kPipelineFile).string());
   load_model(folder, run.config, run.parameters);
-  if (run.config.vocabulary != static_cast<int64_t>(run.pipeline.items.size()) + 1) {
+  if (!fits(run)) {
     throw Error("weights_do_not_fit",
                 fmt::format("{}: pipeline.json has {} items, the model {}", folder.string(),
                             run.pipeline.items.size(), run.config.vocabulary - 1),
@@ -60,6 +89,34 @@ ItemRun load_item_run(const fs::path& folder) {
       read_part(folder, kHistoriesFile, "which holds what users took"),
       (folder / kHistoriesFile).string(), run.pipeline.items.size());
   return run;
+}
+
+features::Histories read_histories(const data::Table& table, const ItemRun& run,
+                                   Reporter& reporter) {
+  data::LogColumns columns = run.pipeline.columns;
+  if (!columns.time.empty() && table.find(columns.time) < 0) columns.time.clear();
+  const data::Interactions log = data::read_interactions(table, columns, reporter);
+  std::vector<uint32_t> id_of;
+  for (const std::string& name : log.items) id_of.push_back(run.pipeline.items.find(name));
+  features::Histories histories;
+  histories.users = log.users;
+  size_t unknown = 0;
+  for (size_t user = 0; user < log.users.size(); ++user) {
+    std::vector<uint32_t>& ids = histories.items.emplace_back();
+    for (const uint32_t item : log.items_of(user)) ids.push_back(id_of[item]);
+    unknown += static_cast<size_t>(std::count(ids.begin(), ids.end(), 0U));
+  }
+  if (unknown > 0) {
+    reporter.note(
+        fmt::format("{} interactions are with items that the run does not know", unknown));
+  }
+  return histories;
+}
+
+void require_list_length(int64_t k, size_t items) {
+  if (k >= 1 && static_cast<size_t>(k) <= items) return;
+  throw UsageError("bad_value", fmt::format("-k {}: the run knows {} items", k, items),
+                   fmt::format("give a number from 1 to {}", items));
 }
 
 }  // namespace quern::run

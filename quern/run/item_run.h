@@ -5,6 +5,7 @@
 
 #include "quern/data/interactions.h"
 #include "quern/features/item_sequences.h"
+#include "quern/features/item_sides.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::run {
@@ -16,7 +17,8 @@ inline constexpr std::string_view kHistoriesFile = "histories.jsonl";
 struct ItemPipeline {
   data::LogColumns columns;
   features::ItemVocabulary items;
-  std::string protocol;  // how the scores were taken
+  features::ItemSides sides;  // without columns: none
+  std::string protocol;       // how the scores were taken
   Pipeline record;
 };
 std::string to_json(const ItemPipeline& pipeline);
@@ -32,5 +34,12 @@ struct ItemRun {
 };
 /// As load_run, of a run that recommends. Throws Error("other_task") for another.
 ItemRun load_item_run(const fs::path& folder);
+
+/// What the users of a log took, by the run's columns (order of the file where the log has no
+/// times); items that the run does not know are 0. Notes how many. Throws as read_interactions.
+features::Histories read_histories(const data::Table& log, const ItemRun& run, Reporter& reporter);
+
+/// Throws UsageError where no list of k can be made of so many items.
+void require_list_length(int64_t k, size_t items);
 
 }  // namespace quern::run

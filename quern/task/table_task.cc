@@ -46,8 +46,8 @@ class TableTaskMaker {
     const std::string validation(options_.text("data.validation"));
     validation_is_file_ = !validation.empty() && !data::parse_number(validation);
     if (validation_is_file_) all.emplace_back(validation);
-    data::TableOptions table_options;
-    task_.table = data::read_table(all, table_options, reporter_);
+    task_.table =
+        data::read_table(all, {.table = std::string(options_.text("data.table"))}, reporter_);
     if (validation_is_file_) {
       validation_begin_ = task_.table.rows();
       while (validation_begin_ > 0 &&

@@ -60,7 +60,7 @@ uint64_t available_memory() {
   return least == kUnknown ? 0 : least;
 }
 
-void require_memory(uint64_t need, uint64_t limit, std::string_view size) {
+void require_memory(uint64_t need, uint64_t limit, std::string_view size, std::string_view also) {
   const uint64_t available = available_memory();
   const uint64_t there = limit == 0       ? available
                          : available == 0 ? limit
@@ -75,7 +75,7 @@ void require_memory(uint64_t need, uint64_t limit, std::string_view size) {
       "not_enough_memory",
       fmt::format("training needs {}, {} are there", format_bytes(static_cast<double>(need)),
                   format_bytes(static_cast<double>(there))),
-      hint);
+      also.empty() ? hint : fmt::format("{}; {}", also, hint));
 }
 
 }  // namespace quern::train

@@ -11,6 +11,7 @@ uint64_t available_memory();
 
 /// Throws Error("not_enough_memory"): "training needs 31 GB, 24 GB are there", with the size below
 /// as a hint. `limit` 0: what is available.
-void require_memory(uint64_t need, uint64_t limit, std::string_view size);
+void require_memory(uint64_t need, uint64_t limit, std::string_view size,
+                    std::string_view also = {});
 
 }  // namespace quern::train

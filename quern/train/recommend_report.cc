@@ -20,9 +20,9 @@ std::vector<std::string> score_header(const std::vector<metrics::Score>& scores)
 }
 
 report::Rows score_rows(const RecommendReport& r,
-                        std::vector<metrics::Score> RecommendScores::*which) {
+                        std::vector<metrics::Score> task::RecommendScores::*which) {
   report::Rows rows;
-  for (const RecommendScores& method : r.scores) {
+  for (const task::RecommendScores& method : r.scores) {
     std::vector<std::string>& row = rows.emplace_back();
     row.push_back(method.name);
     for (const metrics::Score& score : method.*which) row.push_back(cell(score));
@@ -75,11 +75,12 @@ std::string recommend_report_html(const RecommendReport& r) {
   if (!r.scores.empty() && !r.scores.front().unseen.empty()) {
     page.heading("New items");
     page.paragraph(kUnseen);
-    page.table(score_header(r.scores.front().unseen), score_rows(r, &RecommendScores::unseen));
+    page.table(score_header(r.scores.front().unseen),
+               score_rows(r, &task::RecommendScores::unseen));
   }
   page.heading("All items");
   page.paragraph(kAll);
-  page.table(score_header(r.scores.front().all), score_rows(r, &RecommendScores::all));
+  page.table(score_header(r.scores.front().all), score_rows(r, &task::RecommendScores::all));
   page.heading("Curves");
   page.svg(loss_plot(r));
   page.heading("Facts");
@@ -103,11 +104,12 @@ std::string recommend_model_card(const RecommendReport& r) {
   if (!r.scores.front().unseen.empty()) {
     out += fmt::format("{}\n\n", kUnseen) +
            report::markdown_table(score_header(r.scores.front().unseen),
-                                  score_rows(r, &RecommendScores::unseen)) +
+                                  score_rows(r, &task::RecommendScores::unseen)) +
            "\n";
   }
-  out += fmt::format("{}\n\n", kAll) + report::markdown_table(score_header(r.scores.front().all),
-                                                              score_rows(r, &RecommendScores::all));
+  out += fmt::format("{}\n\n", kAll) +
+         report::markdown_table(score_header(r.scores.front().all),
+                                score_rows(r, &task::RecommendScores::all));
   out += "\n## Data and training\n\n" + report::markdown_table({"what", "value"}, fact_rows(r));
   out +=
       "\n## Use\n\n```\nquern recommend . --user USER\nquern recommend . --history "

@@ -3,20 +3,13 @@
 #include <string>
 #include <vector>
 
-#include "quern/metrics/interval.h"
 #include "quern/run/item_run.h"
 #include "quern/run/options.h"
+#include "quern/task/item_scores.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/trainer.h"
 
 namespace quern::train {
-
-/// Scores of one method under both protocols, on the same users.
-struct RecommendScores {
-  std::string name;
-  std::vector<metrics::Score> unseen;  // seen items left out; users whose test item is new to them
-  std::vector<metrics::Score> all;     // every item ranked; all tested users
-};
 
 /// What the reports of a finished run tell. Pointers are not owned.
 struct RecommendReport {
@@ -25,7 +18,7 @@ struct RecommendReport {
   const run::ItemPipeline* pipeline = nullptr;
   const TrainResult* result = nullptr;
   int64_t parameters = 0;
-  std::vector<RecommendScores> scores;  // the model, then the baselines
+  std::vector<task::RecommendScores> scores;  // the model, then the baselines
   LoggedLosses losses;
 };
 

@@ -53,6 +53,11 @@ TrainSummary train(const TrainRequest& asked, Reporter& reporter) {
     throw UsageError("no_target", fmt::format("--task {} needs a column to learn", task),
                      "name it with --target COLUMN");
   }
+  if (!target && std::any_of(request.data.begin(), request.data.end(), data::holds_rows_alone)) {
+    throw UsageError("no_target", "DATA is a table, and nothing says what to learn from it",
+                     "name the column with --target COLUMN, or learn what users take next with "
+                     "--task recommend");
+  }
   return target ? train_rows(request, reporter) : train_text(request, reporter);
 }
 

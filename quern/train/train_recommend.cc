@@ -3,20 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "quern/base/error.h"
+#include "quern/base/strings.h"
 #include "quern/data/number.h"
 #include "quern/data/table_reader.h"
 #include "quern/infer/item_ranker.h"
 #include "quern/kernels/cpu/machine.h"
+#include "quern/metrics/ease.h"
 #include "quern/metrics/recommendation.h"
 #include "quern/run/defaults.h"
 #include "quern/run/item_run.h"
+#include "quern/task/item_scores.h"
 #include "quern/task/recommend.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
@@ -27,57 +28,7 @@ namespace {
 
 constexpr uint32_t kShown = 10;  // the k of the scores
 
-/// Fills scores (items + 1) for the i-th tested user.
-using ScoreUser = std::function<void(size_t, std::span<float>)>;
-
-double value_of(const std::vector<metrics::Score>& scores, std::string_view name) {
-  for (const metrics::Score& score : scores)
-    if (score.name == name) return score.interval.value;
-  return 0;
-}
-
-/// The tested users: what they took before, and what they took then.
-struct Tested {
-  std::vector<std::vector<uint32_t>> histories;
-  std::vector<uint32_t> items;  // 0: training never saw it
-  std::vector<bool> new_to_user;
-};
-
-/// Ranks the held-out item of each user, with and without what the user has seen.
-class RankKeeper {
- public:
-  explicit RankKeeper(const Tested& tested) : tested_(tested) {}
-
-  void take(size_t user, std::span<float> scores) {
-    const uint32_t item = tested_.items[user];
-    all_.push_back(metrics::rank_of(scores, item));
-    if (!tested_.new_to_user[user]) return;
-    for (const uint32_t seen : tested_.histories[user])
-      scores[seen] = -std::numeric_limits<float>::infinity();
-    unseen_.push_back(metrics::rank_of(scores, item));
-  }
-  RecommendScores scores(std::string name, uint64_t seed) const {
-    return {std::move(name), metrics::score_ranks(unseen_, kShown, seed),
-            metrics::score_ranks(all_, kShown, seed)};
-  }
-
- private:
-  const Tested& tested_;
-  std::vector<uint32_t> all_, unseen_;
-};
-
-nlohmann::ordered_json to_json(const std::vector<metrics::Score>& scores) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::object();
-  for (const metrics::Score& score : scores) json[score.name] = score.interval.value;
-  return json;
-}
-
-nlohmann::ordered_json to_json(const RecommendScores& scores) {
-  nlohmann::ordered_json json = to_json(scores.unseen.empty() ? scores.all : scores.unseen);
-  json["name"] = scores.name;
-  json["with_repeats"] = to_json(scores.all);
-  return json;
-}
+constexpr size_t kPenaltyUsers = 1000;  // that choose EASE's penalty
 
 /// One call of train_recommend, stage by stage.
 class RecommendTraining {
@@ -121,16 +72,20 @@ class RecommendTraining {
   }
 
   void read_log_of_users() {
-    const data::Table table = data::read_table(request_.data, {}, reporter_);
-    const data::Interactions log = data::read_interactions(
+    const data::Table table = data::read_table(
+        request_.data, {.table = std::string(options_.text("data.table"))}, reporter_);
+    data::Interactions log = data::read_interactions(
         table,
         {std::string(options_.text("data.user")), std::string(options_.text("data.item")),
          std::string(options_.text("data.time"))},
         reporter_);
+    data::leave_out_rare(log, static_cast<uint64_t>(options_.integer("data.min_count")), reporter_);
     data::require_learnable(log);
     features::HistorySplit parts = split(log);
     pipeline_.columns = log.columns;
     pipeline_.items = features::make_vocabulary(log, parts);
+    learnt_ = pipeline_.items.size();
+    add_item_columns(table);
     log_ = task::make_item_log(log, std::move(parts), pipeline_.items);
     for (size_t user = 0; user < log.users.size(); ++user) {
       histories_.users.push_back(log.users[user]);
@@ -140,38 +95,53 @@ class RecommendTraining {
     record(log);
   }
 
+  /// From the table of items, or from columns of the log.
+  void add_item_columns(const data::Table& log) {
+    const std::string file(options_.text("data.items"));
+    std::vector<std::string> columns;
+    for (const std::string& name : quern::split(options_.text("data.item_columns"), ','))
+      if (!trim(name).empty()) columns.emplace_back(trim(name));
+    if (file.empty() && columns.empty()) return;
+    if (file.empty()) {
+      pipeline_.sides = features::make_item_sides(log, pipeline_.columns.item, columns,
+                                                  pipeline_.items, reporter_);
+    } else {
+      const std::vector<fs::path> path = {file};
+      pipeline_.sides =
+          features::make_item_sides(data::read_table(path, {}, reporter_), pipeline_.columns.item,
+                                    columns, pipeline_.items, reporter_);
+    }
+    reporter_.note(
+        fmt::format("{} of {} items are not in the training part: known by their columns",
+                    pipeline_.items.size() - learnt_, pipeline_.items.size()));
+  }
+
   void find_tested() {
     for (size_t user = 0; user < log_.ids.size(); ++user) {
-      const int64_t place = log_.split.parts[user].test;
-      if (place < 0) continue;
-      const auto before = log_.before(user, place);
-      const uint32_t item = log_.ids[user][static_cast<size_t>(place)];
-      tested_.histories.push_back(features::known_tail(before, before.size()));
-      tested_.items.push_back(item);
-      // An item that training never saw is new, but for a user who took it as the validation item.
-      tested_.new_to_user.push_back(std::find(before.begin(), before.end(), item) == before.end());
+      const features::HistorySplit::Part& part = log_.split.parts[user];
+      const auto add = [&](task::TestedUsers& users, int64_t place) {
+        users.add(log_.before(user, place), log_.ids[user][static_cast<size_t>(place)]);
+      };
+      if (part.test >= 0) add(tested_, part.test);
+      if (part.validation > 0 && validated_.size() < kPenaltyUsers)
+        add(validated_, part.validation);
     }
   }
 
   void record(const data::Interactions& log) {
-    const auto fresh = static_cast<size_t>(
-        std::count(tested_.new_to_user.begin(), tested_.new_to_user.end(), true));
-    pipeline_.protocol = fmt::format(
-        "{}; seen items are left out for the {} users whose test item is new to them ({} took it "
-        "before: it cannot be found then; the second table ranks everything for all)",
-        log_.split.protocol, fresh, tested_.items.size() - fresh);
+    pipeline_.protocol = task::describe_protocol(log_.split.protocol, tested_);
     pipeline_.record.task = "recommend";
     pipeline_.record.data_fingerprint = log.fingerprint;
     pipeline_.record.split = {{"mode", options_.text("data.split") == "time" ? "time" : "last"}};
     pipeline_.record.counts = {{"users", log.users.size()},
                                {"items", pipeline_.items.size()},
                                {"interactions", log.item_of.size()},
-                               {"tested_users", tested_.items.size()},
-                               {"tested_users_new_item", fresh}};
+                               {"tested_users", tested_.size()},
+                               {"tested_users_new_item", tested_.new_items()}};
     reporter_.note(fmt::format("log: {} users, {} items ({} in the training part), {} interactions",
                                with_commas(static_cast<int64_t>(log.users.size())),
                                with_commas(static_cast<int64_t>(log.items.size())),
-                               with_commas(static_cast<int64_t>(pipeline_.items.size())),
+                               with_commas(static_cast<int64_t>(learnt_)),
                                with_commas(static_cast<int64_t>(log.item_of.size()))));
     reporter_.note("protocol: " + pipeline_.protocol);
   }
@@ -181,13 +151,14 @@ class RecommendTraining {
     for (const auto& ids : log_.ids) lengths.push_back(ids.size());
     std::sort(lengths.begin(), lengths.end());
     run::LogFacts facts;
-    facts.items = pipeline_.items.size();
+    facts.items = learnt_;
     facts.typical_length = lengths[lengths.size() / 2];
     run::decide_recommend(options_, facts);
     for (const auto& [key, flag] : std::initializer_list<std::pair<const char*, const char*>>{
              {"model.preset", "--preset"},
              {"model.size", "--size"},
              {"model.context", "--set model.context="},
+             {"train.candidates", "--set train.candidates="},
              {"train.time", "--time"}}) {
       if (options_.is_explicit(key) || options_.text(key).empty()) continue;
       reporter_.note(fmt::format("{}: {} ({}; override with {})", key, options_.text(key),
@@ -196,12 +167,27 @@ class RecommendTraining {
   }
 
   void prepare() {
-    config_ = run::model_config(options_, static_cast<int64_t>(pipeline_.items.size()) + 1);
+    config_ = run::model_config(options_, static_cast<int64_t>(learnt_) + 1);
+    config_.side_rows = pipeline_.sides.rows;
+    config_.side_slots = pipeline_.sides.slots;
+    if (config_.side_slots > 0)
+      config_.entry_dropout = static_cast<float>(options_.number("regularise.item_dropout"));
+    config_.validate();
     const EngineOptions engine = engine_options(options_, request_.gpu);
-    problem_ = std::make_unique<task::ItemProblem>(
-        config_, log_, options_.number("regularise.token_dropout"), seed());
+    task::ItemTraining training;
+    training.token_dropout = options_.number("regularise.token_dropout");
+    training.candidates = options_.integer("train.candidates");
+    training.counts = pipeline_.items.counts();
+    training.side = pipeline_.sides.codes;
+    training.seed = seed();
+    require_candidates(training.candidates);
+    problem_ = std::make_unique<task::ItemProblem>(config_, log_, training);
     const MemoryNeed need = memory_need(*problem_, engine);
-    require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
+    require_memory(
+        need.total(), options_.bytes("memory"), options_.text("model.size"),
+        fmt::format("{} items, each with a row of weights and a score at every position: "
+                    "leave out the rare ones with --set data.min_count=5",
+                    with_commas(static_cast<int64_t>(pipeline_.items.size()))));
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     run::create_run_folder(folder_);
     write_file(folder_ / run::kPipelineFile, run::to_json(pipeline_));
@@ -220,14 +206,22 @@ class RecommendTraining {
         format_bytes(static_cast<double>(need.total())), pool_->threads()));
   }
 
-  RecommendScores score(std::string name, const ScoreUser& method) const {
-    RankKeeper keeper(tested_);
-    std::vector<float> scores(pipeline_.items.size() + 1);
-    for (size_t user = 0; user < tested_.items.size(); ++user) {
-      method(user, scores);
-      keeper.take(user, scores);
-    }
-    return keeper.scores(std::move(name), seed());
+  /// Throws UsageError where the candidates cannot hold the targets of a step.
+  void require_candidates(int64_t count) const {
+    const int64_t targets =
+        options_.integer("train.batch") / options_.integer("train.accumulate") * config_.context;
+    if (count == 0 || (count >= targets && count <= static_cast<int64_t>(learnt_))) return;
+    throw UsageError("bad_value",
+                     fmt::format("train.candidates = {}: a step has up to {} targets, of {} items",
+                                 count, targets, learnt_),
+                     fmt::format("give a number from {} to {}, or 0 for all items", targets,
+                                 std::max(targets, static_cast<int64_t>(learnt_))));
+  }
+
+  template <typename Method>
+  void score_baseline(std::string name, Method method) {
+    scores_.push_back(task::score_method(std::move(name), tested_, pipeline_.items.size(), kShown,
+                                         seed(), method));
   }
 
   /// Before training, so that the time it takes is known when the steps are planned. They learn
@@ -235,17 +229,40 @@ class RecommendTraining {
   void score_baselines() {
     reporter_.progress("scoring the baselines");
     const features::ItemVocabulary& items = pipeline_.items;
-    scores_.push_back(score("popularity", [&](size_t, std::span<float> scores) {
+    score_baseline("popularity", [&](size_t, std::span<float> scores) {
       for (uint32_t id = 1; id < scores.size(); ++id)
         scores[id] = static_cast<float>(items.count(id));
-    }));
+    });
     std::vector<std::span<const uint32_t>> trained;
     for (size_t user = 0; user < log_.ids.size(); ++user)
       trained.push_back(log_.before(user, log_.split.parts[user].train_end));
     const metrics::ItemNeighbours near(trained, static_cast<uint32_t>(items.size()));
-    scores_.push_back(score("item-item", [&](size_t user, std::span<float> scores) {
+    score_baseline("item-item", [&](size_t user, std::span<float> scores) {
       near.score(tested_.histories[user], scores);
-    }));
+    });
+    score_ease(trained);
+  }
+
+  /// Its penalty is chosen on what chooses the best step of training.
+  void score_ease(std::span<const std::span<const uint32_t>> trained) {
+    metrics::Ease ease(trained, static_cast<uint32_t>(pipeline_.items.size()), *pool_);
+    float best_penalty = 0;
+    double best = -1;
+    for (const float penalty : {5.0F, 20.0F, 100.0F, 500.0F}) {
+      ease.fit(penalty);
+      const task::RecommendScores scores = task::score_method(
+          "", validated_, pipeline_.items.size(), kShown, seed(),
+          [&](size_t user, std::span<float> out) { ease.score(validated_.histories[user], out); });
+      if (main_score(scores) <= best) continue;
+      best = main_score(scores);
+      best_penalty = penalty;
+    }
+    ease.fit(best_penalty);
+    reporter_.note(fmt::format("EASE: penalty {}, chosen on {} validation users; {} items",
+                               best_penalty, validated_.size(), ease.items()));
+    score_baseline("ease", [&](size_t user, std::span<float> scores) {
+      ease.score(tested_.histories[user], scores);
+    });
   }
 
   void train_model() {
@@ -273,10 +290,10 @@ class RecommendTraining {
   }
 
   void finish() {
-    infer::ItemRanker ranker(config_, engine_->parameters(), *pool_);
-    RankKeeper keeper(tested_);
-    ranker.rank(tested_.histories,
-                [&](size_t user, std::span<float> scores) { keeper.take(user, scores); });
+    infer::ItemRanker ranker(config_, engine_->parameters(), pipeline_.items.counts(),
+                             pipeline_.sides.codes, *pool_);
+    task::RankKeeper keeper(tested_, pipeline_.items.size(), kShown);
+    ranker.rank(tested_.histories, [&](size_t, std::span<float> scores) { keeper.take(scores); });
     scores_.insert(scores_.begin(), keeper.scores("transformer", seed()));
     summary_.metrics_json = metrics();
     summary_.conclusion = conclusion();
@@ -295,11 +312,10 @@ class RecommendTraining {
     write_file(folder_ / run::kMetricsFile, summary_.metrics_json);
   }
 
-  static double main_score(const RecommendScores& scores) {
-    return value_of(scores.unseen.empty() ? scores.all : scores.unseen,
-                    fmt::format("ndcg@{}", kShown));
+  static double main_score(const task::RecommendScores& scores) {
+    return scores.value(fmt::format("ndcg@{}", kShown));
   }
-  const RecommendScores& best_baseline() const {
+  const task::RecommendScores& best_baseline() const {
     return *std::max_element(scores_.begin() + 1, scores_.end(), [](const auto& a, const auto& b) {
       return main_score(a) < main_score(b);
     });
@@ -326,10 +342,10 @@ class RecommendTraining {
 
   std::string metrics() const {
     const TrainResult& result = summary_.result;
-    nlohmann::ordered_json validation = to_json(scores_.front());
+    nlohmann::ordered_json validation = task::to_json(scores_.front());
     validation["loss"] = result.validation.loss;
     nlohmann::ordered_json baselines = nlohmann::ordered_json::array();
-    for (size_t i = 1; i < scores_.size(); ++i) baselines.push_back(to_json(scores_[i]));
+    for (size_t i = 1; i < scores_.size(); ++i) baselines.push_back(task::to_json(scores_[i]));
     const nlohmann::ordered_json json{{"run", folder_.string()},
                                       {"task", "recommend"},
                                       {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
@@ -342,7 +358,7 @@ class RecommendTraining {
                                       {"protocol", pipeline_.protocol},
                                       {"train", {{"loss", result.train.loss}}},
                                       {"validation", validation},
-                                      {"baseline", to_json(best_baseline())},
+                                      {"baseline", task::to_json(best_baseline())},
                                       {"baselines", baselines},
                                       {"verdict", result.verdict.text},
                                       {"gap", result.verdict.gap},
@@ -359,10 +375,11 @@ class RecommendTraining {
   double peak_flops_ = 1;
   run::ItemPipeline pipeline_;
   features::Histories histories_;
+  size_t learnt_ = 0;  // items of the training part; those after them have side columns alone
   task::ItemLog log_;
-  Tested tested_;
+  task::TestedUsers tested_, validated_;
   model::ModelConfig config_;
-  std::vector<RecommendScores> scores_;  // the model's first, once there
+  std::vector<task::RecommendScores> scores_;  // the model's first, once there
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<task::ItemProblem> problem_;
   std::unique_ptr<Engine> engine_;

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "quern/base/file.h"
+#include "quern/data/table_sink.h"
+
+namespace quern::data {
+
+/// A picture, a folder of pictures, or a folder of folders named by class.
+void read_pictures(const fs::path& path, TableSink& sink);
+/// The pictures of an IDX file, with the labels of the file of the same name. Throws FormatError.
+void read_idx_pictures(const fs::path& path, TableSink& sink);
+
+}  // namespace quern::data

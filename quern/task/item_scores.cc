@@ -1,0 +1,89 @@
+#include "quern/task/item_scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "quern/features/item_sequences.h"
+
+namespace quern::task {
+
+void TestedUsers::add(std::span<const uint32_t> before, uint32_t item) {
+  histories.push_back(features::known_tail(before, before.size()));
+  items.push_back(item);
+  new_to_user.push_back(std::find(before.begin(), before.end(), item) == before.end());
+}
+
+size_t TestedUsers::new_items() const {
+  return static_cast<size_t>(std::count(new_to_user.begin(), new_to_user.end(), true));
+}
+
+double RecommendScores::value(std::string_view score) const {
+  for (const metrics::Score& one : main())
+    if (one.name == score) return one.interval.value;
+  return 0;
+}
+
+nlohmann::ordered_json to_json(const RecommendScores& scores) {
+  const auto values = [](const std::vector<metrics::Score>& list) {
+    nlohmann::ordered_json json = nlohmann::ordered_json::object();
+    for (const metrics::Score& score : list) json[score.name] = score.interval.value;
+    return json;
+  };
+  nlohmann::ordered_json json = values(scores.main());
+  json["name"] = scores.name;
+  json["with_repeats"] = values(scores.all);
+  return json;
+}
+
+std::string describe_protocol(const std::string& split, const TestedUsers& tested) {
+  const size_t fresh = tested.new_items();
+  return fmt::format(
+      "{}; seen items are left out for the {} users whose test item is new to them ({} took it "
+      "before: it cannot be found then; with_repeats ranks everything for all)",
+      split, fresh, tested.size() - fresh);
+}
+
+RankKeeper::RankKeeper(const TestedUsers& tested, size_t items, uint32_t k)
+    : tested_(tested), items_(items), k_(k) {}
+
+void RankKeeper::rank(std::span<const float> scores, uint32_t item, Lists& lists) const {
+  lists.ranks.push_back(metrics::rank_of(scores, item));
+  lists.top.push_back(metrics::top_items(scores, k_));
+}
+
+void RankKeeper::take(std::span<float> scores) {
+  const size_t user = taken_++;
+  const uint32_t item = tested_.items[user];
+  rank(scores, item, all_);
+  if (!tested_.new_to_user[user]) return;
+  for (const uint32_t seen : tested_.histories[user])
+    scores[seen] = -std::numeric_limits<float>::infinity();
+  rank(scores, item, unseen_);
+}
+
+std::vector<metrics::Score> RankKeeper::score(const Lists& lists, uint64_t seed) const {
+  std::vector<metrics::Score> scores = metrics::score_ranks(lists.ranks, k_, seed);
+  if (!scores.empty()) scores.push_back(metrics::coverage(lists.top, items_, k_, seed));
+  return scores;
+}
+
+RecommendScores RankKeeper::scores(std::string name, uint64_t seed) const {
+  return {std::move(name), score(unseen_, seed), score(all_, seed)};
+}
+
+RecommendScores score_method(
+    std::string name, const TestedUsers& tested, size_t items, uint32_t k, uint64_t seed,
+    const std::function<void(size_t user, std::span<float> scores)>& method) {
+  RankKeeper keeper(tested, items, k);
+  std::vector<float> scores(items + 1);
+  for (size_t user = 0; user < tested.size(); ++user) {
+    method(user, scores);
+    keeper.take(scores);
+  }
+  return keeper.scores(std::move(name), seed);
+}
+
+}  // namespace quern::task
