@@ -1,4 +1,4 @@
-"""quern check: what a table says of itself before training; exit code 3 for what is severe."""
+"""quern check: what data says of itself before training; exit code 3 for what is severe."""
 
 import json
 import random
@@ -59,6 +59,7 @@ class Check(house.TestCase):
         text = page.read_text()
         self.assertIn("decided", text)
         self.assertEqual(text.count("<svg"), 4)
+        self.assertNotRegex(text, r"(src|href)=.http")
         self.assertNotIn("<script", text)
 
     def test_a_copy_of_a_value_leaks(self):
@@ -102,9 +103,119 @@ class Check(house.TestCase):
                             self.write("b.csv", second + shared), code=3)
         rows = [one for one in report["findings"] if one["kind"] == "shared_rows"]
         self.assertEqual(rows[0]["severity"], "severe")
+        seen = [[line.split(",")[1:4] for line in lines] for lines in (first[1:], [*second[1:], *shared])]
+        self.assertIn(f"{sum(row in seen[0] for row in seen[1])} of 320 rows of b.csv", rows[0]["detail"])
+        self.assertIn(f"{sum(row in seen[1] for row in seen[0])} of 400 the other way", rows[0]["detail"])
         alone = self.check(self.write("a.csv", first), "--target", "answer", "--against",
                            self.write("c.csv", [line.rsplit(",", 2)[0] + ",1" for line in second[:1]] + ["x,1.25,Oslo,1"]))
         self.assertIn(("columns", "c.csv"), self.kinds(alone, "warning"))
+
+    def test_strong_columns_are_asked_about(self):
+        draw = random.Random(2)
+        lines = ["duration,colour,bought"]
+        for _ in range(800):
+            bought = draw.random() < 0.4
+            lines.append(f"{draw.gauss(3 if bought else 1.2, 1):.3f},{draw.choice('rgb')},{'yes' if bought else 'no'}")
+        report = self.check(self.write("a.csv", lines), "--target", "bought")
+        found = [one for one in report["findings"] if one["kind"] == "leakage"]
+        self.assertEqual([(one["where"], one["severity"]) for one in found], [("duration", "note")])
+        self.assertIn("known at decision time?", found[0]["detail"])
+
+    def test_texts(self):
+        path = self.folder / "poems.txt"
+        texts = ["春风又绿江南岸，明月何时照我还。", "A plain line of English words, neither short nor long.",
+                 "cafÃ© encoded twice", "a lost \ufffd character"]
+        path.write_text("\n%\n".join([*texts, texts[1]]) + "\n%\n", encoding="utf-8")
+        report = self.check(path)
+        self.assertEqual((report["kind"], report["rows"]), ("texts", 5))
+        column = report["columns"][0]
+        self.assertEqual((column["name"], column["type"]), ("text", "text"))
+        self.assertIn("Latin", column["summary"])
+        self.assertIn("Han", column["summary"])
+        self.assertEqual(sum(one["rows"] for one in column["frequencies"]), 5)
+        found = {one["kind"]: one for one in report["findings"]}
+        self.assertIn("1 rows (20.0 %)", found["duplicates"]["detail"])
+        self.assertIn("document 5", found["duplicates"]["where"])
+        self.assertIn("document 3", found["encoded_twice"]["detail"])
+        self.assertIn("document 4", found["lost_characters"]["detail"])
+        other = self.folder / "other.txt"
+        other.write_text(texts[0] + "\n%\nSomething else.\n%\n\nAnd more.\n%\n", encoding="utf-8")
+        report = self.check(path, "--against", other, code=3)
+        shared = [one for one in report["findings"] if one["kind"] == "shared_rows"]
+        self.assertIn("1 of 3 rows of other.txt", shared[0]["detail"])
+
+    def write_pictures(self, folder, seed, count=12, side=24):
+        """Grey PNG files of noise by class."""
+        draw = random.Random(seed)
+        for label in ("cat", "dog"):
+            (folder / label).mkdir(parents=True)
+            for i in range(count):
+                rows = [[draw.randrange(256) for _ in range(side)] for _ in range(side)]
+                (folder / label / f"{i}.png").write_bytes(house.png(rows))
+
+    def test_pictures(self):
+        folder = self.folder / "photos"
+        self.write_pictures(folder, 1)
+        report = self.check(folder)
+        self.assertEqual((report["kind"], report["rows"]), ("pictures", 24))
+        image = report["columns"][0]
+        self.assertEqual(image["frequencies"], [{"label": "24×24", "rows": 24}])
+        self.assertEqual(self.kinds(report, "severe"), set())
+        copy = (folder / "cat/3.png").read_bytes()
+        (folder / "dog/copy.png").write_bytes(copy)
+        draw = random.Random(9)
+        smooth = [[8 * x + y for x in range(24)] for y in range(24)]
+        (folder / "cat/smooth.png").write_bytes(house.png(smooth))
+        (folder / "cat/smoother.png").write_bytes(house.png([[min(255, v + draw.randrange(2)) for v in row] for row in smooth]))
+        (folder / "dog/broken.png").write_bytes(copy[:100])
+        (folder / "dog/long.png").write_bytes(house.png([[7] * 64 for _ in range(8)]))
+        report = self.check(folder, code=3)
+        found = {one["kind"]: one for one in report["findings"]}
+        self.assertEqual(found["broken_pictures"]["severity"], "severe")
+        self.assertIn("broken.png", found["broken_pictures"]["detail"])
+        self.assertIn("copy.png", found["duplicates"]["where"])
+        self.assertEqual(found["contradictions"]["severity"], "warning")
+        self.assertIn("smoother.png", found["near_duplicates"]["detail"])
+        self.assertIn("long.png", found["picture_shapes"]["detail"])
+        self.assertIn("picture_sizes", found)
+
+    def test_the_size_of_a_picture_may_tell_its_class(self):
+        folder = self.folder / "photos"
+        self.write_pictures(folder, 1)
+        for i in range(12):
+            (folder / f"dog/{i}.png").write_bytes(house.png([[(i * 37 + x * y) % 256 for x in range(30)] for y in range(24)]))
+        self.assertIn(("leakage", "image"), self.kinds(self.check(folder, code=3), "severe"))
+
+    def test_pictures_against_others(self):
+        self.write_pictures(self.folder / "a", 1)
+        self.write_pictures(self.folder / "b", 2)
+        (self.folder / "b/dog/renamed.png").write_bytes((self.folder / "a/cat/5.png").read_bytes())
+        report = self.check(self.folder / "a", "--against", self.folder / "b", code=3)
+        shared = [one for one in report["findings"] if one["kind"] == "shared_rows"]
+        self.assertIn("1 of 25 rows of b", shared[0]["detail"])
+        self.assertIn("renamed.png", shared[0]["where"])
+
+    def test_a_log(self):
+        draw = random.Random(4)
+        lines = ["user_id,item_id,timestamp"]
+        for user in range(60):
+            for i in range(1 if user < 6 else 8):
+                lines.append(f"u{user},i{min(draw.randrange(40), draw.randrange(40))},{1_600_000_000 + 1000 * user + i // 2}")
+        lines += ["robot,i1,1700000000"] * 200 + [",i3,1700000000"]
+        report = self.check(self.write("log.csv", lines))
+        self.assertEqual((report["kind"], report["rows"]), ("log", 639))
+        columns = {one["name"]: one for one in report["columns"]}
+        self.assertIn("61 users; one has 1 to 200", columns["user_id"]["summary"])
+        found = {one["kind"]: one for one in report["findings"]}
+        self.assertIn("1 of 639 rows lack", found["missing"]["detail"])
+        self.assertIn("'robot' has 200 of 638", found["outliers"]["detail"])
+        self.assertGreaterEqual(int(found["duplicates"]["detail"].split()[0]), 199)
+        self.assertIn("6 of 61 users", found["short_histories"]["detail"])
+        self.assertIn("same_moment", found)
+        # With a target it is a table; one user alone is severe.
+        self.assertEqual(self.check(self.folder / "log.csv", "--target", "item_id")["kind"], "table")
+        alone = self.write("one.csv", ["user_id,item_id"] + [f"u1,i{i % 5}" for i in range(30)])
+        self.assertIn(("one_user", "user_id"), self.kinds(self.check(alone, "--task", "recommend", code=3), "severe"))
 
     def test_dates_targets_and_bad_input(self):
         lines = ["when,x,y"] + [f"2024-{1 + i // 28:02d}-{1 + i % 28:02d},{i * 7 % 13},{i % 2}" for i in range(200)]

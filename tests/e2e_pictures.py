@@ -7,21 +7,10 @@ import json
 import random
 import struct
 import unittest
-import zlib
 
 import house
 
 TRAIN = ["--set", "train.evaluate_every=30", "--set", "model.layers=1", "--set", "train.batch=32"]
-
-
-def png(rows):
-    """Rows of (red, green, blue) as a PNG file."""
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    raw = b"".join(b"\0" + bytes(value for pixel in row for value in pixel) for row in rows)
-    head = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 
 def stripes(draw, upright, side=16):
@@ -39,7 +28,7 @@ class Pictures(house.TestCase):
             folder.mkdir(parents=True)
             for i in range(count):
                 grey = stripes(draw, label == "upright")
-                (folder / f"{i:03d}.png").write_bytes(png([[(v, v // 2, 30) for v in row] for row in grey]))
+                (folder / f"{i:03d}.png").write_bytes(house.png([[(v, v // 2, 30) for v in row] for row in grey]))
         return self.folder / name
 
     def test_folders_by_class(self):

@@ -6,9 +6,11 @@ import json
 import os
 import pathlib
 import random
+import struct
 import subprocess
 import tempfile
 import unittest
+import zlib
 
 QUERN = os.environ.get("QUERN", str(pathlib.Path(__file__).parents[1] / "build/release/quern"))
 BUILD = pathlib.Path(os.environ.get("QUERN_BUILD", pathlib.Path(QUERN).parent))
@@ -55,6 +57,17 @@ def sayings(count=400, seed=1):
     return "\n\n".join(
         ". ".join(f"{choose(who)} {choose(does)} {choose(what)} {choose(how)}".capitalize()
                   for _ in range(4)) + "." for _ in range(count)) + "\n"
+
+
+def png(rows):
+    """Rows of grey values, or of (red, green, blue), as a PNG file."""
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    colour = isinstance(rows[0][0], tuple)
+    raw = b"".join(b"\0" + bytes(value for pixel in row for value in (pixel if colour else [pixel])) for row in rows)
+    head = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 2 if colour else 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 
 def weights_hash(run):

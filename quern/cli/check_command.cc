@@ -2,105 +2,115 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
+#include "quern/cli/check_output.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
-#include "quern/data/data_check.h"
+#include "quern/data/check/data_check.h"
+#include "quern/data/document_table.h"
 #include "quern/data/table_reader.h"
+#include "quern/features/pictures.h"
 
 namespace quern::cli {
 namespace {
-
-using nlohmann::ordered_json;
-
-constexpr int kFound = 3;  // the exit code of a check that found something severe
 
 struct Flags {
   std::vector<std::string> data;
   std::string against, html;
 };
 
-std::string dump(const ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+/// Tables and pictures as they are, anything else as texts.
+bool holds_texts(std::span<const fs::path> paths, const run::Options& options) {
+  return options.text("data.task") == "generate" ||
+         std::all_of(paths.begin(), paths.end(), [](const fs::path& path) {
+           return data::table_layout(path) == data::TableLayout::kNone;
+         });
 }
 
-std::string to_json(const data::DataCheck& check) {
-  ordered_json columns = ordered_json::array(), findings = ordered_json::array();
-  for (const data::CheckedColumn& column : check.columns) {
-    const data::ColumnFacts& facts = column.facts;
-    ordered_json one{{"name", facts.name},         {"type", data::name(facts.type)},
-                     {"reason", facts.reason},     {"missing", facts.missing},
-                     {"distinct", facts.distinct}, {"unreadable", facts.unreadable}};
-    if (facts.type == data::ColumnType::kNumber) {
-      one["minimum"] = facts.minimum;
-      one["maximum"] = facts.maximum;
-    }
-    if (column.strength) one[check.classes ? "auc_alone" : "r2_alone"] = *column.strength;
-    columns.push_back(std::move(one));
-  }
-  for (const data::Finding& one : check.findings) {
-    findings.push_back({{"kind", one.kind},
-                        {"severity", data::name(one.severity)},
-                        {"where", one.where},
-                        {"detail", one.detail}});
-  }
-  return dump({{"rows", check.rows}, {"columns", columns}, {"findings", findings}});
+data::Table read_data(const Invocation& invocation, std::span<const fs::path> paths, bool texts) {
+  if (!texts) return data::read_table(paths, table_options(invocation), *invocation.reporter);
+  data::ReadOptions options{std::string(invocation.options.text("data.column")), std::nullopt};
+  const std::string_view documents = invocation.options.text("data.documents");
+  if (documents != "auto") options.rule = data::parse_document_rule(documents);
+  return data::document_table(paths, options, *invocation.reporter);
 }
 
-std::string to_text(const data::DataCheck& check) {
-  std::string text = fmt::format("{} rows, {} columns\n", check.rows, check.columns.size());
-  size_t width = 6;
-  for (const data::CheckedColumn& column : check.columns)
-    width = std::max(width, std::min<size_t>(30, column.facts.name.size()));
-  for (const data::CheckedColumn& column : check.columns) {
-    const data::ColumnFacts& facts = column.facts;
-    text +=
-        fmt::format("  {:<{}}  {:<9} {}{}\n", facts.name, width,
-                    facts.name == check.target ? "target" : data::name(facts.type), facts.reason,
-                    facts.missing > 0 ? fmt::format("; {} missing", facts.missing) : "");
+std::function<data::Picture(std::string_view)> picture_loader(const data::Table& table) {
+  auto loader = std::make_shared<features::PictureLoader>(table.folder());
+  return [loader](std::string_view name) { return loader->load(name); };
+}
+
+/// The columns of a log of who took what, where this is one: said, or no target and known names.
+std::optional<data::LogColumns> log_columns(const Invocation& invocation, const data::Table& table,
+                                            bool texts) {
+  const run::Options& options = invocation.options;
+  const std::string_view task = options.text("data.task");
+  if (task == "recommend") {
+    return data::LogColumns{std::string(options.text("data.user")),
+                            std::string(options.text("data.item")),
+                            std::string(options.text("data.time"))};
   }
-  if (check.findings.empty())
-    return text + "nothing was found that speaks against training on it\n";
-  for (const data::Finding& one : check.findings)
-    text +=
-        fmt::format("{}: {}: {}: {}\n", data::name(one.severity), one.kind, one.where, one.detail);
-  return text;
+  if (texts || task != "auto" || !options.text("data.target").empty()) return std::nullopt;
+  std::optional<data::LogColumns> columns = data::log_columns_by_name(table);
+  if (columns) {
+    invocation.reporter->note(
+        fmt::format("task: recommend (columns {} and {} and no --target: a log of who took what; "
+                    "override with --target or --task classify)",
+                    columns->user, columns->item));
+  }
+  return columns;
+}
+
+data::CheckOptions check_options(const Invocation& invocation, std::span<const fs::path> paths,
+                                 const data::Table& table, bool texts) {
+  data::CheckOptions options;
+  options.target = invocation.options.text("data.target");
+  options.types = data::parse_type_overrides(invocation.options.text("data.types"));
+  options.load_picture = picture_loader(table);
+  if (texts) options.types.emplace(data::kTextColumn, data::ColumnType::kText);
+  const bool pictures = std::all_of(paths.begin(), paths.end(), data::holds_pictures);
+  if (pictures && options.target.empty() && table.find(data::kLabelColumn) >= 0)
+    options.target = data::kLabelColumn;
+  return options;
 }
 
 int run_check(Invocation& invocation, const Flags& flags) {
   const std::vector<fs::path> paths(flags.data.begin(), flags.data.end());
-  const data::Table table =
-      data::read_table(paths, table_options(invocation), *invocation.reporter);
+  const bool texts = holds_texts(paths, invocation.options);
+  const data::Table table = read_data(invocation, paths, texts);
   invocation.reporter->progress(
       fmt::format("looking at {} rows of {} columns", table.rows(), table.columns().size()));
-  data::DataCheck check =
-      data::check_table(table, invocation.options.text("data.target"),
-                        data::parse_type_overrides(invocation.options.text("data.types")));
+  const data::CheckOptions options = check_options(invocation, paths, table, texts);
+  const auto log = log_columns(invocation, table, texts);
+  data::DataCheck check = log ? data::check_log(table, *log, *invocation.reporter)
+                              : data::check_table(table, options, *invocation.reporter);
+  if (texts) check.kind = "texts";
+  const std::string name = fs::path(flags.data.front()).filename().string();
   if (!flags.against.empty()) {
     const std::vector<fs::path> other_path = {flags.against};
-    const data::Table other =
-        data::read_table(other_path, table_options(invocation), *invocation.reporter);
-    data::check_against(check, table, other, fs::path(flags.against).filename().string());
+    const data::Table other = read_data(invocation, other_path, texts);
+    data::check_against(
+        check, options,
+        {table, other, name, fs::path(flags.against).filename().string(), picture_loader(other)});
   }
-  if (!flags.html.empty()) {
-    write_output(invocation, flags.html,
-                 data::check_html(check, fs::path(flags.data.front()).filename().string()));
-  }
-  if (flags.html != "-") invocation.print(invocation.json ? to_json(check) : to_text(check));
-  return check.severe() ? kFound : 0;
+  if (!flags.html.empty()) write_output(invocation, flags.html, data::check_html(check, name));
+  if (flags.html != "-") invocation.print(invocation.json ? check_json(check) : check_text(check));
+  return check.severe() ? static_cast<int>(ExitCode::kFound) : 0;
 }
 
 }  // namespace
 
 Action declare_check(CLI::App& app, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("DATA", flags->data, "A table, or several files with the same columns")
+  app.add_option("DATA", flags->data,
+                 "A table (or several with the same columns), pictures, texts, or a log of who "
+                 "took what")
       ->required();
   add_option_flag(app, invocation, "--target", "data.target");
   add_table_flag(app, invocation);
-  app.add_option("--against", flags->against, "Another table: tells which rows stand in both")
+  add_option_flag(app, invocation, "--task", "data.task");
+  app.add_option("--against", flags->against, "Other data of the kind: tells what stands in both")
       ->type_name("OTHER");
   app.add_option("--html", flags->html, "Also write the report as one HTML page")
       ->type_name("FILE");

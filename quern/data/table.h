@@ -22,7 +22,7 @@ class Table {
   /// As it stands in the file, quotes resolved, white space at both ends left out; "" where the row
   /// has none.
   std::string_view cell(size_t row, size_t column) const;
-  /// Where a row comes from: "'adult.csv', line 17".
+  /// Where a row comes from: "'adult.csv', line 17"; of texts, "'poems.txt', document 17".
   std::string where(size_t row) const;
   /// Of columns and cells.
   const std::string& fingerprint() const { return fingerprint_; }

@@ -1,0 +1,140 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "quern/data/check/check_pictures.h"
+#include "quern/data/check/checking.h"
+#include "quern/data/text_overlap.h"
+
+namespace quern::data {
+namespace {
+
+constexpr size_t kNearTexts = 100'000;
+constexpr double kMuch = 0.01;
+
+/// The columns that two tables share, target, identifiers and ignored ones left out.
+struct Shared {
+  std::vector<size_t> here, there;
+  int image_here = -1, image_there = -1;
+  std::vector<std::string> lacking, further;
+};
+
+Shared shared_columns(const DataCheck& check, const Beside& beside) {
+  Shared shared;
+  for (size_t i = 0; i < check.columns.size(); ++i) {
+    const ColumnFacts& facts = check.columns[i].facts;
+    const int found = beside.other.find(facts.name);
+    if (facts.name == check.target) continue;
+    if (found < 0) {
+      shared.lacking.push_back(facts.name);
+      continue;
+    }
+    if (facts.type == ColumnType::kId || facts.type == ColumnType::kIgnore) continue;
+    if (facts.type == ColumnType::kImage && shared.image_here < 0) {
+      shared.image_here = static_cast<int>(i);
+      shared.image_there = found;
+    }
+    shared.here.push_back(i);
+    shared.there.push_back(static_cast<size_t>(found));
+  }
+  for (const std::string& column : beside.other.columns())
+    if (beside.table.find(column) < 0) shared.further.push_back(column);
+  return shared;
+}
+
+void report_columns(DataCheck& check, const Shared& shared, const std::string& other) {
+  if (shared.lacking.empty() && shared.further.empty()) return;
+  std::vector<std::string> parts;
+  if (!shared.lacking.empty())
+    parts.push_back(fmt::format("lacks columns: {}", fmt::join(shared.lacking, ", ")));
+  if (!shared.further.empty())
+    parts.push_back(fmt::format("has further columns: {}", fmt::join(shared.further, ", ")));
+  check.findings.push_back(
+      {"columns", Severity::kWarning, other, fmt::format("{}", fmt::join(parts, "; "))});
+}
+
+std::vector<uint64_t> hashes(const Table& table, std::span<const size_t> columns, int image,
+                             const std::function<Picture(std::string_view)>& load) {
+  std::vector<uint64_t> content;
+  if (image >= 0 && load) content = picture_contents(table, static_cast<size_t>(image), load);
+  std::vector<uint64_t> out(table.rows());
+  for (size_t row = 0; row < out.size(); ++row)
+    out[row] = row_hash(table, row, columns, image, content);
+  return out;
+}
+
+std::string place(const Table& table, size_t row, int image) {
+  return image < 0 ? table.where(row)
+                   : fmt::format("'{}'", table.cell(row, static_cast<size_t>(image)));
+}
+
+void report_rows(DataCheck& check, const CheckOptions& options, const Beside& beside,
+                 const Shared& shared) {
+  const std::vector<uint64_t> here =
+      hashes(beside.table, shared.here, shared.image_here, options.load_picture);
+  const std::vector<uint64_t> there =
+      hashes(beside.other, shared.there, shared.image_there, beside.load_other);
+  std::unordered_map<uint64_t, size_t> first;  // row of `there`
+  for (size_t row = 0; row < there.size(); ++row) first.emplace(there[row], row);
+  std::unordered_map<uint64_t, size_t> known;  // row of `here`
+  size_t here_too = 0, there_too = 0;
+  for (size_t row = 0; row < here.size(); ++row) {
+    known.emplace(here[row], row);
+    here_too += first.contains(here[row]) ? 1 : 0;
+  }
+  size_t example = 0;
+  for (size_t row = 0; row < there.size(); ++row)
+    if (known.contains(there[row]) && there_too++ == 0) example = row;
+  if (there_too == 0) return;
+  const double most = std::max(share(here_too, here.size()), share(there_too, there.size()));
+  check.findings.push_back(
+      {"shared_rows", most >= kMuch ? Severity::kSevere : Severity::kWarning,
+       place(beside.other, example, shared.image_there),
+       fmt::format("{} of {} rows of {} also stand in {}{}, and {} of {} the other way; as {}: "
+                   "scores on them flatter a model that trained on the others",
+                   there_too, there.size(), beside.other_name, beside.name,
+                   check.target.empty() ? "" : " (in all but the target)", here_too, here.size(),
+                   place(beside.table, known.at(there[example]), shared.image_here))});
+}
+
+/// Texts of the other table that nearly repeat one of this.
+void report_near_texts(DataCheck& check, const Beside& beside, size_t here, size_t there) {
+  const std::vector<size_t> ours = thinned(beside.table.rows(), kNearTexts);
+  const std::vector<size_t> theirs = thinned(beside.other.rows(), kNearTexts);
+  std::vector<std::vector<uint64_t>> texts;
+  for (const size_t row : ours) texts.push_back(shingles(beside.table.cell(row, here)));
+  for (const size_t row : theirs) texts.push_back(shingles(beside.other.cell(row, there)));
+  size_t near = 0;
+  NearRepeat example;
+  for (const NearRepeat& repeat : near_repeats(texts)) {
+    if (repeat.text < ours.size() || repeat.earlier >= ours.size()) continue;
+    if (near++ == 0) example = repeat;
+  }
+  if (near == 0) return;
+  check.findings.push_back(
+      {"shared_nearly",
+       share(near, theirs.size()) >= kMuch ? Severity::kSevere : Severity::kWarning,
+       check.columns[here].facts.name,
+       fmt::format("{} of {} texts of {} nearly repeat one of {} without being the same, as {} and "
+                   "{}",
+                   near, theirs.size(), beside.other_name, beside.name,
+                   beside.other.where(theirs[example.text - ours.size()]),
+                   beside.table.where(ours[example.earlier]))});
+}
+
+}  // namespace
+
+void check_against(DataCheck& check, const CheckOptions& options, const Beside& beside) {
+  const Shared shared = shared_columns(check, beside);
+  report_columns(check, shared, beside.other_name);
+  if (!shared.here.empty()) report_rows(check, options, beside, shared);
+  for (size_t i = 0; i < shared.here.size(); ++i) {
+    if (check.columns[shared.here[i]].facts.type == ColumnType::kText)
+      report_near_texts(check, beside, shared.here[i], shared.there[i]);
+  }
+  sort_by_severity(check.findings);
+}
+
+}  // namespace quern::data
