@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does the real TensorBoard read what Quern wrote?
 
-    tensorboard_check.py FOLDER [--require scalars,histograms,text,hparams]
+    tensorboard_check.py FOLDER [--require scalars,histograms,text,hparams,pr_curves,images]
 
 Needs `pip install tensorboard`; run by hand, in a virtual environment. Every tag that the event
 files of FOLDER hold must come out of TensorBoard's own loader, with every value readable. Prints one
@@ -9,10 +9,12 @@ line a kind; exits with 1 when a tag is lost, a value cannot be read, or a requi
 """
 import argparse
 import pathlib
+import struct
 import sys
 
 from tensorboard.backend.event_processing import event_accumulator, event_file_loader
 from tensorboard.plugins.hparams import metadata as hparams
+from tensorboard.plugins.pr_curve import metadata as pr_curves
 from tensorboard.util import tensor_util
 
 
@@ -34,6 +36,32 @@ def written(folder):
                 if kind and known != kind:
                     sys.exit(f"{path}: {value.tag!r} is written as {known} and as {kind}")
     return tags
+
+
+def check_curve(array, content):
+    """Counts that add up, and the precision and recall that follow from them."""
+    thresholds = pr_curves.parse_plugin_metadata(content).num_thresholds
+    if array.shape != (6, thresholds):
+        raise ValueError(f"a curve of shape {array.shape} for {thresholds} thresholds")
+    tp, fp, tn, fn, precision, recall = array
+    if len(set((tp + fp + tn + fn).tolist())) != 1:
+        raise ValueError("the counts do not add up to the same rows everywhere")
+    if (abs(precision - tp / (tp + fp).clip(1e-7)) > 1e-5).any():
+        raise ValueError("precision does not follow from the counts")
+    if (abs(recall - tp / (tp + fn).clip(1e-7)) > 1e-5).any():
+        raise ValueError("recall does not follow from the counts")
+
+
+def check_pictures(array):
+    """Width and height, then whole PNG files of that size."""
+    width, height, *pictures = array.tolist()
+    if not pictures:
+        raise ValueError("no pictures")
+    for picture in pictures:
+        if not picture.startswith(b"\x89PNG\r\n\x1a\n") or not picture.endswith(b"IEND\xaeB\x60\x82"):
+            raise ValueError("not a whole PNG file")
+        if struct.unpack(">II", picture[16:24]) != (int(width), int(height)):
+            raise ValueError("a picture of another size than is said")
 
 
 def read(accumulator, tag, kind):
@@ -61,6 +89,10 @@ def read(accumulator, tag, kind):
         elif kind == "text":
             for text in array.reshape(-1):
                 text.decode("utf-8")
+        elif kind == "pr_curves":
+            check_curve(array, accumulator.SummaryMetadata(tag).plugin_data.content)
+        elif kind == "images":
+            check_pictures(array)
         else:
             raise ValueError(f"an unknown kind, {kind!r}")
     return len(arrays)

@@ -5,13 +5,14 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"train", "learn from your own data and leave a run folder", declare_train},
-    {"check", "look at a table before training: types, repeats, outliers, leakage", declare_check},
+    {"check", "look at data before training: types, repeats, outliers, leakage", declare_check},
     {"generate", "continue a text, or show what may come next", declare_generate},
     {"recommend", "rank what a user may take next", declare_recommend},
     {"evaluate", "score a trained model on labelled rows", declare_evaluate},
     {"diagnose", "tell overfitting, calibration, leakage and drift of a run, with evidence",
      declare_diagnose},
     {"predict", "answer new rows with a trained model", declare_predict},
+    {"compare", "runs side by side: scores, options, curves", declare_compare},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},
     {"tokenizer", "learn a tokenizer, encode, decode", declare_tokenizer},
     {"bench", "what this machine can do, and Quern's share of it", declare_bench},

@@ -8,23 +8,18 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
-#include "quern/base/bytes.h"
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
 #include "quern/base/text_encoding.h"
 #include "quern/formats/tensorboard_events.pb.h"
+#include "quern/formats/tensorboard_types.h"
 
 namespace quern::formats {
 namespace {
 
 constexpr std::chrono::seconds kFlushInterval{5};
 constexpr std::string_view kFilePrefix = "events.out.tfevents.";
-constexpr int kFloat = 1;
-constexpr int kDouble = 2;
-constexpr int kString = 7;
-constexpr int kTensorClass = 2;
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -228,6 +223,49 @@ void EventWriter::text(std::string_view tag, int64_t step, std::string_view mark
   impl_->add(event);
 }
 
+void EventWriter::pr_curve(std::string_view tag, int64_t step, std::span<const PrPoint> points) {
+  proto::Event event = Impl::event_at(step);
+  proto::Summary::Value* value = Impl::value_of(event, tag, "pr_curves");
+  proto::PrCurvePluginData data;
+  data.set_num_thresholds(static_cast<uint32_t>(points.size()));
+  value->mutable_metadata()->mutable_plugin_data()->set_content(data.SerializeAsString());
+  value->mutable_metadata()->set_data_class(kTensorClass);
+  proto::Tensor* tensor = value->mutable_tensor();  // (6, thresholds)
+  tensor->set_dtype(kFloat);
+  tensor->mutable_shape()->add_dim()->set_size(6);
+  tensor->mutable_shape()->add_dim()->set_size(static_cast<int64_t>(points.size()));
+  const auto add_row = [&](auto of) {
+    for (const PrPoint& point : points) tensor->add_float_val(static_cast<float>(of(point)));
+  };
+  add_row([](const PrPoint& p) { return p.true_positives; });
+  add_row([](const PrPoint& p) { return p.false_positives; });
+  add_row([](const PrPoint& p) { return p.true_negatives; });
+  add_row([](const PrPoint& p) { return p.false_negatives; });
+  // As TensorBoard's own summary does it: no division by zero.
+  const auto over = [](double part, double whole) { return part / std::max(1e-7, whole); };
+  add_row([&](const PrPoint& p) {
+    return over(p.true_positives, p.true_positives + p.false_positives);
+  });
+  add_row([&](const PrPoint& p) {
+    return over(p.true_positives, p.true_positives + p.false_negatives);
+  });
+  impl_->add(event);
+}
+
+void EventWriter::images(std::string_view tag, int64_t step, int64_t height, int64_t width,
+                         std::span<const std::string> pngs) {
+  proto::Event event = Impl::event_at(step);
+  proto::Summary::Value* value = Impl::value_of(event, tag, "images");
+  value->mutable_metadata()->set_data_class(kBlobClass);
+  proto::Tensor* tensor = value->mutable_tensor();  // (2 + pictures): width, height, then each
+  tensor->set_dtype(kString);
+  tensor->mutable_shape()->add_dim()->set_size(static_cast<int64_t>(pngs.size()) + 2);
+  tensor->add_string_val(std::to_string(width));
+  tensor->add_string_val(std::to_string(height));
+  for (const std::string& png : pngs) tensor->add_string_val(png);
+  impl_->add(event);
+}
+
 void EventWriter::hyper_parameters(std::span<const HyperParameter> settings,
                                    std::span<const std::string> metric_tags,
                                    std::string_view group) {
@@ -265,91 +303,6 @@ void EventWriter::end_session(SessionEnd end) {
   data.mutable_session_end_info()->set_status(static_cast<int>(end));
   data.mutable_session_end_info()->set_end_time_secs(now_seconds());
   impl_->add_hparams("_hparams_/session_end_info", data);
-}
-
-namespace {
-
-template <typename T>
-void read_content(const std::string& content, std::vector<double>& out) {
-  for (size_t at = 0; at + sizeof(T) <= content.size(); at += sizeof(T)) {
-    T value;
-    std::memcpy(&value, content.data() + at, sizeof(T));
-    out.push_back(static_cast<double>(value));
-  }
-}
-
-void read_tensor(const proto::Tensor& tensor, EventValue& value, const std::string& what) {
-  uint64_t elements = 1;
-  for (const auto& dim : tensor.shape().dim()) {
-    if (dim.size() < 0) throw FormatError(what + ": negative extent");
-    elements = checked_multiply(elements, static_cast<uint64_t>(dim.size()), what);
-    value.shape.push_back(dim.size());
-  }
-  if (tensor.dtype() == kFloat) {
-    read_content<float>(tensor.tensor_content(), value.numbers);
-    value.numbers.insert(value.numbers.end(), tensor.float_val().begin(), tensor.float_val().end());
-  } else if (tensor.dtype() == kDouble) {
-    read_content<double>(tensor.tensor_content(), value.numbers);
-    value.numbers.insert(value.numbers.end(), tensor.double_val().begin(),
-                         tensor.double_val().end());
-  } else if (tensor.dtype() == kString) {
-    value.texts.assign(tensor.string_val().begin(), tensor.string_val().end());
-  } else {
-    return;  // a kind of another program
-  }
-  if (value.numbers.size() + value.texts.size() != elements) {
-    throw FormatError(what + ": the tensor does not hold what its shape says");
-  }
-}
-
-}  // namespace
-
-EventFile read_events(std::string_view bytes, std::string_view where) {
-  EventFile file;
-  ByteReader reader(bytes, where);
-  while (reader.remaining() > 0) {
-    const std::string what =
-        std::string(where) + ": record at byte " + std::to_string(reader.offset());
-    if (reader.remaining() < 12) {
-      file.truncated = true;
-      break;
-    }
-    const std::string_view length_bytes = bytes.substr(reader.offset(), 8);
-    const uint64_t length = reader.u64();
-    if (reader.u32() != masked_crc32c(length_bytes)) {
-      throw FormatError(what + ": the checksum of its length does not fit",
-                        "this is not a TensorBoard event file, or it is damaged");
-    }
-    if (reader.remaining() < 4 || reader.remaining() - 4 < length) {
-      file.truncated = true;
-      break;
-    }
-    const std::string_view data = reader.text(length);
-    if (reader.u32() != masked_crc32c(data)) {
-      throw FormatError(what + ": its checksum does not fit", "the file is damaged");
-    }
-    proto::Event message;
-    if (length > INT32_MAX || !message.ParseFromArray(data.data(), static_cast<int>(length))) {
-      throw FormatError(what + ": not an event");
-    }
-    Event event;
-    event.wall_time = message.wall_time();
-    event.step = message.step();
-    event.file_version = message.file_version();
-    event.session_start = message.session_log().status() == 1;
-    for (const auto& read : message.summary().value()) {
-      EventValue value;
-      value.tag = read.tag();
-      value.plugin = read.metadata().plugin_data().plugin_name();
-      value.plugin_content = read.metadata().plugin_data().content();
-      if (read.value_case() == proto::Summary::Value::kSimpleValue)
-        value.scalar = read.simple_value();
-      if (read.has_tensor()) read_tensor(read.tensor(), value, what);
-      event.values.push_back(std::move(value));
-    }
-    file.events.push_back(std::move(event));
-  }
-  return file;
 }
 
 }  // namespace quern::formats

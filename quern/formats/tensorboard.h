@@ -31,6 +31,11 @@ struct HyperParameter {
   std::variant<double, std::string, bool> value;
 };
 
+/// What a threshold on a probability decides of the rows: the counts of a precision-recall curve.
+struct PrPoint {
+  double true_positives = 0, false_positives = 0, true_negatives = 0, false_negatives = 0;
+};
+
 enum class SessionEnd { kSuccess = 1, kFailure = 2 };
 
 /// Writes one TensorBoard event file in a run's folder. Everything is flushed when a write comes 5
@@ -52,6 +57,11 @@ class EventWriter {
   void histogram(std::string_view tag, int64_t step, std::span<const HistogramBucket> buckets);
   /// Shown as Markdown. Malformed UTF-8 is replaced by U+FFFD.
   void text(std::string_view tag, int64_t step, std::string_view markdown);
+  /// The page PR CURVES: thresholds rise from 0 to 1 in equal steps.
+  void pr_curve(std::string_view tag, int64_t step, std::span<const PrPoint> points);
+  /// The page IMAGES: PNG files of one size.
+  void images(std::string_view tag, int64_t step, int64_t height, int64_t width,
+              std::span<const std::string> pngs);
   /// The row of the HPARAMS page: the session's settings and the tags to show beside them. Once, at
   /// the start; end_session() closes it.
   void hyper_parameters(std::span<const HyperParameter> settings,
@@ -68,7 +78,7 @@ class EventWriter {
 /// value is of a kind that Quern knows.
 struct EventValue {
   std::string tag;
-  std::string plugin;          // "scalars", "histograms", "text", "hparams"; empty when not said
+  std::string plugin;  // "scalars", "histograms", "text", "pr_curves", …; empty when not said
   std::string plugin_content;  // the plugin's own message
   std::optional<double> scalar;
   std::vector<int64_t> shape;   // of numbers or texts

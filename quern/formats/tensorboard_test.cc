@@ -150,6 +150,32 @@ TEST_F(EventsTest, FlushesOnRequest) {
   EXPECT_EQ(read_events(read_file(writer.path()), "events").events.size(), 2u);
 }
 
+TEST_F(EventsTest, PrecisionAndRecallFollowFromTheCounts) {
+  EventWriter writer(folder_);
+  writer.pr_curve("pr", 3, std::vector<PrPoint>{{4, 6, 0, 0}, {3, 1, 5, 1}, {0, 0, 6, 4}});
+  writer.flush();
+  const EventValue value =
+      read_events(read_file(writer.path()), "events").events.at(1).values.at(0);
+  EXPECT_EQ(value.plugin, "pr_curves");
+  EXPECT_EQ(value.plugin_content, "\x10\x03");  // num_thresholds: 3
+  EXPECT_THAT(value.shape, ElementsAre(6, 3));
+  const std::vector<double> precision(value.numbers.begin() + 12, value.numbers.begin() + 15);
+  const std::vector<double> recall(value.numbers.begin() + 15, value.numbers.end());
+  EXPECT_THAT(precision, ElementsAre(testing::FloatEq(0.4F), 0.75, 0));
+  EXPECT_THAT(recall, ElementsAre(1, 0.75, 0));
+}
+
+TEST_F(EventsTest, PicturesStandBehindTheirSize) {
+  EventWriter writer(folder_);
+  writer.images("pictures", 1, 2, 5, std::vector<std::string>{"one", "two"});
+  writer.flush();
+  const EventValue value =
+      read_events(read_file(writer.path()), "events").events.at(1).values.at(0);
+  EXPECT_EQ(value.plugin, "images");
+  EXPECT_THAT(value.shape, ElementsAre(4));
+  EXPECT_THAT(value.texts, ElementsAre("5", "2", "one", "two"));
+}
+
 TEST_F(EventsTest, AMissingFolderIsAnError) {
   EXPECT_THROW(EventWriter(folder_ / "none"), IoError);
 }

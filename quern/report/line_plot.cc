@@ -95,17 +95,23 @@ class Canvas {
   }
 
   void line(size_t index) {
-    const std::vector<Point>& points = plot_.series[index].points;
-    const size_t stride = points.size() / kMostPoints + 1;
-    std::string path;
-    for (size_t i = 0; i < points.size(); i += stride) {
-      if (!is_finite(points[i])) continue;
-      path += fmt::format("{:.1f},{:.1f} ", px(points[i].x), py(points[i].y));
-    }
+    const Series& series = plot_.series[index];
     const std::string_view colour = kColours[index % kColours.size()];
-    out_ +=
-        fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n",
-                    colour, path);
+    const size_t stride = series.points.size() / kMostPoints + 1;
+    std::string path;
+    for (size_t i = 0; i < series.points.size(); i += stride) {
+      const Point& point = series.points[i];
+      if (!is_finite(point)) continue;
+      path += series.dots ? fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>\n",
+                                        px(point.x), py(point.y))
+                          : fmt::format("{:.1f},{:.1f} ", px(point.x), py(point.y));
+    }
+    out_ += series.dots
+                ? fmt::format("<g fill=\"{}\" fill-opacity=\"0.5\">\n{}</g>\n", colour, path)
+                : fmt::format(
+                      "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" "
+                      "points=\"{}\"/>\n",
+                      colour, path);
   }
 
   void legend() {

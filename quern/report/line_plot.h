@@ -14,6 +14,7 @@ struct Point {
 struct Series {
   std::string name;
   std::vector<Point> points;
+  bool dots = false;  // each point by itself, not joined
 };
 
 struct LinePlot {
@@ -24,8 +25,8 @@ struct LinePlot {
   std::string mark;
 };
 
-/// A self-contained SVG element: axes with round ticks, one line a series, a legend. Points that
-/// are not finite are left out; long series are thinned to what can be seen.
+/// A self-contained SVG element: axes with round ticks, one line (or cloud of dots) a series, a
+/// legend. Points that are not finite are left out; long series are thinned to what can be seen.
 std::string to_svg(const LinePlot& plot);
 
 /// Round numbers that cover [low, high], about `count` of them (Heckbert 1990, "Nice numbers for

@@ -33,6 +33,14 @@ TEST(LinePlot, PutsPointsWhereTheyBelongAndLeavesOutWhatIsNotFinite) {
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
 }
 
+TEST(LinePlot, DotsAreNotJoined) {
+  LinePlot plot;
+  plot.series = {{"errors", {{0, 0}, {10, 1}}, true}};
+  const std::string svg = to_svg(plot);
+  EXPECT_THAT(svg, HasSubstr("<circle cx=\"740.0\" cy=\"34.0\""));
+  EXPECT_THAT(svg, Not(HasSubstr("polyline")));
+}
+
 TEST(LinePlot, OnlyNamedCurvesStandInTheLegend) {
   LinePlot plot;
   plot.series = {{"", {{0, 0}, {1, 1}}}};

@@ -71,7 +71,7 @@ std::vector<metrics::Score> RankKeeper::score(const Lists& lists, uint64_t seed)
 }
 
 RecommendScores RankKeeper::scores(std::string name, uint64_t seed) const {
-  return {std::move(name), score(unseen_, seed), score(all_, seed)};
+  return {std::move(name), score(unseen_, seed), score(all_, seed), unseen_.ranks, all_.ranks};
 }
 
 RecommendScores score_method(

@@ -29,6 +29,7 @@ struct RecommendScores {
   std::string name;
   std::vector<metrics::Score> unseen;  // seen items left out; users whose test item is new to them
   std::vector<metrics::Score> all;     // every item ranked; all tested users
+  std::vector<uint32_t> unseen_ranks, all_ranks;  // of the test items; 0: not found
 
   /// By the first protocol, where any user's test item is new.
   const std::vector<metrics::Score>& main() const { return unseen.empty() ? all : unseen; }

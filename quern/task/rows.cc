@@ -295,6 +295,7 @@ int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
     ++counted;
   }
   evaluated_ = part;
+  if (first == 0 && part == Part::kValidation) kept_ = {};
   fill_rows(config_, side(part).inputs, indices_, executor, nullptr, 0, pool_);
   return counted;
 }
@@ -306,6 +307,7 @@ double RowsProblem::evaluation_loss(graph::Executor& executor) {
   std::vector<float> answers(indices_.size() * outputs);
   average_members(config_, logits.f32_span(), static_cast<int64_t>(indices_.size()),
                   answers.data());
+  if (evaluated_ == Part::kValidation) keep_answers(answers);
   double sum = 0;
   for (size_t b = 0; b < indices_.size(); ++b) {
     if (indices_[b] < 0) break;
@@ -319,6 +321,15 @@ double RowsProblem::evaluation_loss(graph::Executor& executor) {
     }
   }
   return sum;
+}
+
+void RowsProblem::keep_answers(const std::vector<float>& answers) {
+  const auto outputs = static_cast<size_t>(config_.outputs);
+  for (size_t b = 0; b < indices_.size() && indices_[b] >= 0; ++b) {
+    kept_.rows.push_back(indices_[b]);
+    const auto from = answers.begin() + static_cast<std::ptrdiff_t>(b * outputs);
+    kept_.answers.insert(kept_.answers.end(), from, from + static_cast<std::ptrdiff_t>(outputs));
+  }
 }
 
 void average_members(const model::EncoderConfig& config, std::span<const float> logits,

@@ -82,7 +82,15 @@ class RowsProblem : public Problem {
   double evaluation_loss(graph::Executor& executor) override;
   std::string_view unit() const override { return "row"; }
 
+  /// What the last evaluation of the validation part answered.
+  struct Evaluated {
+    std::vector<int64_t> rows;   // of the part
+    std::vector<float> answers;  // (rows, outputs), as average_members gives them
+  };
+  const Evaluated& evaluated() const { return kept_; }
+
  private:
+  void keep_answers(const std::vector<float>& answers);
   const Side& side(Part part) const { return part == Part::kTrain ? train_ : validation_; }
 
   model::EncoderConfig config_;
@@ -94,6 +102,7 @@ class RowsProblem : public Problem {
   ThreadPool* pool_ = nullptr;
   std::vector<int64_t> indices_;   // of the batch filled last
   Part evaluated_ = Part::kTrain;  // whose rows they are
+  Evaluated kept_;
 };
 
 /// The ensemble's answer for each row of logits (rows, k, outputs): mean probabilities of the

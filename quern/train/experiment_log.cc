@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "quern/base/strings.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/repetition.h"
 
 namespace quern::train {
 namespace {
@@ -82,15 +84,24 @@ void ExperimentLog::on_evaluation(const EvaluationRecord& record, Engine& engine
     events_.scalar("bits_per_byte", record.step,
                    bits_per_byte(record.validation_loss, bytes_per_token_));
   }
+  if (scores_) {
+    for (const auto& [name, value] : scores_())
+      if (std::isfinite(value)) events_.scalar("validation/" + name, record.step, value);
+  }
   if (evaluations_++ % kHistogramsEvery != 0) return;
   histograms(record.step, engine);
-  if (sample_) {
-    const std::string text = sample_(engine);
-    events_.text("sample", record.step, "```\n" + text + "\n```");
-    log().write(nlohmann::json{{"kind", "sample"}, {"step", record.step}, {"text", text}}.dump(
-                    -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                "\n");
-  }
+  if (sample_) take_sample(record.step, engine);
+}
+
+void ExperimentLog::take_sample(int64_t step, Engine& engine) {
+  const std::string text = sample_(engine);
+  events_.text("sample", step, "```\n" + text + "\n```");
+  const Repetition repetition = repetition_of(text);
+  events_.scalar("generation/different_pairs", step, repetition.different_pairs);
+  events_.scalar("generation/longest_repeat", step, repetition.longest_repeat);
+  log().write(nlohmann::json{{"kind", "sample"}, {"step", step}, {"text", text}}.dump(
+                  -1, ' ', false, nlohmann::json::error_handler_t::replace) +
+              "\n");
 }
 
 void ExperimentLog::histograms(int64_t step, Engine& engine) {
@@ -105,7 +116,8 @@ void ExperimentLog::histograms(int64_t step, Engine& engine) {
   }
 }
 
-void ExperimentLog::write_options(const run::Options& options) {
+void ExperimentLog::write_options(const run::Options& options,
+                                  std::span<const std::string> metric_tags) {
   std::vector<formats::HyperParameter> settings;
   for (const run::OptionInfo& info : run::option_table()) {
     const std::string_view text = options.text(info.key);
@@ -118,8 +130,7 @@ void ExperimentLog::write_options(const run::Options& options) {
       settings.push_back({std::string(info.key), std::string(text)});
     }
   }
-  const std::vector<std::string> metrics = {"loss/validation", "bits_per_byte"};
-  events_.hyper_parameters(settings, metrics, "quern");
+  events_.hyper_parameters(settings, metric_tags, "quern");
 }
 
 void ExperimentLog::finish(const TrainResult& result) {

@@ -2,16 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "quern/report/html.h"
-#include "quern/report/line_plot.h"
+#include <cmath>
 
 namespace quern::train {
 namespace {
-
-std::string cell(const metrics::Score& score) {
-  return fmt::format("{:.4f} ({:.4f} to {:.4f})", score.interval.value, score.interval.low,
-                     score.interval.high);
-}
 
 std::vector<std::string> score_header(const std::vector<metrics::Score>& scores) {
   std::vector<std::string> header = {"method"};
@@ -25,38 +19,46 @@ report::Rows score_rows(const RecommendReport& r,
   for (const task::RecommendScores& method : r.scores) {
     std::vector<std::string>& row = rows.emplace_back();
     row.push_back(method.name);
-    for (const metrics::Score& score : method.*which) row.push_back(cell(score));
+    for (const metrics::Score& score : method.*which) row.push_back(with_interval(score.interval));
   }
   return rows;
 }
 
-report::Rows fact_rows(const RecommendReport& r) {
+report::Rows data_rows(const RecommendReport& r) {
   report::Rows rows;
   for (const auto& [key, value] : r.pipeline->record.counts)
-    rows.push_back({key, std::to_string(value)});
-  rows.push_back({"parameters", std::to_string(r.parameters)});
-  rows.push_back({"steps", fmt::format("{}, best at {}", r.result->steps, r.result->best_step)});
-  rows.push_back({"stopped because of", std::string(name(r.result->stopped_because))});
-  rows.push_back({"time", format_duration(r.result->seconds)});
-  rows.push_back({"verdict", r.result->verdict.text});
+    rows.push_back({key, with_commas(static_cast<int64_t>(value))});
   return rows;
 }
 
-std::string loss_plot(const RecommendReport& r) {
-  report::LinePlot plot;
-  plot.title = "Loss";
-  plot.x_label = "step";
-  plot.y_label = "nats an item";
-  report::Series train{"training", {}};
-  report::Series validation{"validation", {}};
-  for (const EvaluationRecord& e : r.losses.evaluations) {
-    train.points.push_back({static_cast<double>(e.step), e.train_loss});
-    validation.points.push_back({static_cast<double>(e.step), e.validation_loss});
+constexpr uint32_t kMostK = 50;
+
+/// The share of users whose item stands in the first k, and its discounted gain, for k = 1 … 50.
+report::Series by_k(const std::string& name, const std::vector<uint32_t>& ranks, bool discounted) {
+  std::vector<double> gains(kMostK + 1);
+  for (const uint32_t rank : ranks) {
+    if (rank >= 1 && rank <= kMostK)
+      gains[rank] += discounted ? 1 / std::log2(static_cast<double>(rank) + 1) : 1;
   }
-  plot.series = {std::move(train), std::move(validation)};
-  plot.marked_x = static_cast<double>(r.result->best_step);
-  plot.mark = "kept";
-  return report::to_svg(plot);
+  report::Series series{name, {}};
+  double sum = 0;
+  for (uint32_t k = 1; k <= kMostK; ++k) {
+    sum += gains[k];
+    series.points.push_back({static_cast<double>(k), sum / static_cast<double>(ranks.size())});
+  }
+  return series;
+}
+
+void add_rank_plots(report::HtmlPage& page, const RecommendReport& r,
+                    std::vector<uint32_t> task::RecommendScores::*which) {
+  std::vector<report::Series> hits, gains;
+  for (const task::RecommendScores& method : r.scores) {
+    if ((method.*which).empty()) return;
+    hits.push_back(by_k(method.name, method.*which, false));
+    gains.push_back(by_k(method.name, method.*which, true));
+  }
+  page.svg(report::to_svg(plot("Hit rate by k", "k", "HR@k", std::move(hits))));
+  page.svg(report::to_svg(plot("NDCG by k", "k", "NDCG@k", std::move(gains))));
 }
 
 constexpr const char* kUnseen =
@@ -77,30 +79,38 @@ std::string recommend_report_html(const RecommendReport& r) {
     page.paragraph(kUnseen);
     page.table(score_header(r.scores.front().unseen),
                score_rows(r, &task::RecommendScores::unseen));
+    add_rank_plots(page, r, &task::RecommendScores::unseen_ranks);
   }
   page.heading("All items");
   page.paragraph(kAll);
   page.table(score_header(r.scores.front().all), score_rows(r, &task::RecommendScores::all));
-  page.heading("Curves");
-  page.svg(loss_plot(r));
-  page.heading("Facts");
-  page.table({"what", "value"}, fact_rows(r));
-  page.heading("Options");
-  report::Rows rows;
-  for (const run::OptionInfo& info : run::option_table()) {
-    rows.push_back({std::string(info.key), std::string(r.options->text(info.key)),
-                    std::string(r.options->who(info.key))});
-  }
-  page.table({"key", "value", "decided by"}, rows);
+  add_rank_plots(page, r, &task::RecommendScores::all_ranks);
+  page.heading("Training");
+  page.table({"what", "result"}, training_rows(r.run));
+  add_curves(page, r.run);
+  page.heading("Data");
+  page.table({"what", "count"}, data_rows(r));
+  add_options(page, *r.run.options);
   return page.str();
 }
 
 std::string recommend_model_card(const RecommendReport& r) {
   std::string out = fmt::format(
       "---\nlibrary_name: quern\ntags: [recommendation]\n---\n\n# {}\n\nA causal transformer over "
-      "items that ranks what a user may take next, trained from scratch with Quern.\n\n## "
-      "Result\n\n{}\n\nProtocol: {}.\n\n",
-      r.name, r.headline, r.pipeline->protocol);
+      "items ({} parameters) that ranks what a user may take next, trained from scratch with "
+      "Quern.\n\n## Intended use\n\nTo suggest items of its training part to users of the same "
+      "place, known ones or by their history. Not meant: for items that it never saw, and where "
+      "what is popular must not be favoured.\n\n```\nquern recommend . --user USER\nquern "
+      "recommend . --history ITEM,ITEM\n```\n\n## Data and split\n\n",
+      r.name, with_commas(r.run.parameters));
+  out += report::markdown_table({"what", "count"}, data_rows(r));
+  out += fmt::format(
+      "\nFingerprint of the data: `{}`. Columns: user `{}`, item `{}`, {}.\n\n## Metrics and "
+      "baselines\n\n{}\n\nProtocol: {}.\n\n",
+      r.pipeline->record.data_fingerprint, r.pipeline->columns.user, r.pipeline->columns.item,
+      r.pipeline->columns.time.empty() ? "no time (the order of the file)"
+                                       : fmt::format("time `{}`", r.pipeline->columns.time),
+      r.headline, r.pipeline->protocol);
   if (!r.scores.front().unseen.empty()) {
     out += fmt::format("{}\n\n", kUnseen) +
            report::markdown_table(score_header(r.scores.front().unseen),
@@ -110,13 +120,13 @@ std::string recommend_model_card(const RecommendReport& r) {
   out += fmt::format("{}\n\n", kAll) +
          report::markdown_table(score_header(r.scores.front().all),
                                 score_rows(r, &task::RecommendScores::all));
-  out += "\n## Data and training\n\n" + report::markdown_table({"what", "value"}, fact_rows(r));
-  out +=
-      "\n## Use\n\n```\nquern recommend . --user USER\nquern recommend . --history "
-      "ITEM,ITEM\n```\n\n## Limits\n\nIt recommends only items of its training part, and favours "
-      "what was taken often. Histories of the users are stored beside the model "
-      "(histories.jsonl): treat the folder as personal data.\n";
-  return out;
+  out += "\n## Training\n\n" + report::markdown_table({"what", "result"}, training_rows(r.run));
+  return out +
+         "\n## Limits\n\n- It recommends only items of its training part, and favours what was "
+         "taken often.\n- Scores speak of what users took by themselves: that a suggestion changes "
+         "what they take is not measured.\n- Histories of the users are stored beside the model "
+         "(histories.jsonl): treat the folder as personal data.\n" +
+         card_ending();
 }
 
 }  // namespace quern::train

@@ -4,25 +4,21 @@
 #include <vector>
 
 #include "quern/run/item_run.h"
-#include "quern/run/options.h"
 #include "quern/task/item_scores.h"
-#include "quern/train/experiment_log.h"
-#include "quern/train/trainer.h"
+#include "quern/train/report_parts.h"
 
 namespace quern::train {
 
 /// What the reports of a finished run tell. Pointers are not owned.
 struct RecommendReport {
   std::string name, headline;
-  const run::Options* options = nullptr;
+  RunFacts run;
   const run::ItemPipeline* pipeline = nullptr;
-  const TrainResult* result = nullptr;
-  int64_t parameters = 0;
   std::vector<task::RecommendScores> scores;  // the model, then the baselines
-  LoggedLosses losses;
 };
 
-/// report.html: scores beside the baselines, the protocol, learning curves, options.
+/// report.html: scores beside the baselines, HR and NDCG by k, the protocol, learning curves,
+/// options.
 std::string recommend_report_html(const RecommendReport& report);
 /// MODEL_CARD.md, in the layout of Hugging Face's model cards.
 std::string recommend_model_card(const RecommendReport& report);

@@ -22,6 +22,8 @@
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
 #include "quern/train/recommend_report.h"
+#include "quern/train/regularisation.h"
+#include "quern/train/row_events.h"
 
 namespace quern::train {
 namespace {
@@ -282,7 +284,8 @@ class RecommendTraining {
         log.on_resume(0);
       }
     } else {
-      log.write_options(options_);
+      log.write_options(options_, std::vector<std::string>{"final/loss_validation",
+                                                           fmt::format("final/ndcg@{}", kShown)});
     }
     summary_.result = trainer.run();
     run::save_model(folder_, config_, engine_->parameters());
@@ -300,12 +303,11 @@ class RecommendTraining {
     RecommendReport report;
     report.name = folder_.filename().string();
     report.headline = headline();
-    report.options = &options_;
+    report.run = {&options_, &summary_.result, summary_.parameters,
+                  read_log(folder_ / run::kLogFile), "nats an item"};
     report.pipeline = &pipeline_;
-    report.result = &summary_.result;
-    report.parameters = summary_.parameters;
     report.scores = scores_;
-    report.losses = read_log(folder_ / run::kLogFile);
+    write_recommend_events(folder_, report);
     write_file(folder_ / run::kReportFile, recommend_report_html(report));
     write_file(folder_ / run::kCardFile, recommend_model_card(report));
     // Last: with this file the run counts as finished.
@@ -333,11 +335,12 @@ class RecommendTraining {
   std::string conclusion() const {
     const TrainResult& result = summary_.result;
     return fmt::format(
-        "{}\n{}\nprotocol: {}\n{} steps in {}, stopped because of {}\n  recommend:   quern "
+        "{}\n{}\ndone against overfitting: {}\nprotocol: {}\n{} steps in {}, stopped because of "
+        "{}\n  recommend:   quern "
         "recommend {} --user {}\n",
-        headline(), result.verdict.text, pipeline_.protocol, with_commas(result.steps),
-        format_duration(result.seconds), name(result.stopped_because), folder_.string(),
-        histories_.users.front());
+        headline(), result.verdict.text, against_overfitting(options_, result), pipeline_.protocol,
+        with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
+        folder_.string(), histories_.users.front());
   }
 
   std::string metrics() const {
@@ -346,24 +349,26 @@ class RecommendTraining {
     validation["loss"] = result.validation.loss;
     nlohmann::ordered_json baselines = nlohmann::ordered_json::array();
     for (size_t i = 1; i < scores_.size(); ++i) baselines.push_back(task::to_json(scores_[i]));
-    const nlohmann::ordered_json json{{"run", folder_.string()},
-                                      {"task", "recommend"},
-                                      {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
-                                      {"parameters", summary_.parameters},
-                                      {"steps", result.steps},
-                                      {"seconds", result.seconds},
-                                      {"best_step", result.best_step},
-                                      {"stopped_because", name(result.stopped_because)},
-                                      {"items_per_second", result.tokens_per_second},
-                                      {"protocol", pipeline_.protocol},
-                                      {"train", {{"loss", result.train.loss}}},
-                                      {"validation", validation},
-                                      {"baseline", task::to_json(best_baseline())},
-                                      {"baselines", baselines},
-                                      {"verdict", result.verdict.text},
-                                      {"gap", result.verdict.gap},
-                                      {"planned_bytes", summary_.planned_bytes},
-                                      {"allocated_bytes", summary_.allocated_bytes}};
+    const nlohmann::ordered_json json{
+        {"run", folder_.string()},
+        {"task", "recommend"},
+        {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
+        {"parameters", summary_.parameters},
+        {"steps", result.steps},
+        {"seconds", result.seconds},
+        {"best_step", result.best_step},
+        {"stopped_because", name(result.stopped_because)},
+        {"items_per_second", result.tokens_per_second},
+        {"protocol", pipeline_.protocol},
+        {"train", {{"loss", result.train.loss}}},
+        {"validation", validation},
+        {"baseline", task::to_json(best_baseline())},
+        {"baselines", baselines},
+        {"verdict", result.verdict.text},
+        {"gap", result.verdict.gap},
+        {"against_overfitting", against_overfitting(options_, result)},
+        {"planned_bytes", summary_.planned_bytes},
+        {"allocated_bytes", summary_.allocated_bytes}};
     return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   }
 

@@ -18,6 +18,8 @@
 #include "quern/task/table_task.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
+#include "quern/train/regularisation.h"
+#include "quern/train/row_events.h"
 #include "quern/train/row_report.h"
 
 namespace quern::train {
@@ -237,6 +239,8 @@ class RowTraining {
     constexpr int64_t kPatience = 16;  // Gorishniy et al. 2025
     if (options.patience == 0) options.patience = kPatience;
     ExperimentLog log(folder_, 0, {});
+    log.score_with(
+        [this] { return evaluation_scores(task_.pipeline, *problem_, validation_.targets); });
     Trainer trainer(*engine_, options, reporter_, log);
     if (request_.resume) {
       if (going_on_ && trainer.resume()) {
@@ -246,7 +250,9 @@ class RowTraining {
         log.on_resume(0);
       }
     } else {
-      log.write_options(options_);
+      log.write_options(
+          options_, std::vector<std::string>{"final/loss_validation",
+                                             "final/" + task::main_metric(task_.pipeline).name});
     }
     summary_.result = trainer.run();
     run::save_model(folder_, config_, engine_->parameters());
@@ -263,16 +269,19 @@ class RowTraining {
     summary_.conclusion = conclusion();
     RowReport report;
     report.name = folder_.filename().string();
-    report.options = &options_;
+    report.run = {&options_, &summary_.result, summary_.parameters,
+                  read_log(folder_ / run::kLogFile),
+                  task_.pipeline.task == "classify" ? "nats a row" : "squared error, standardised"};
     report.pipeline = &task_.pipeline;
     report.facts = task_.facts;
-    report.result = &summary_.result;
-    report.parameters = summary_.parameters;
     report.scores = scores_;
     report.baselines = baselines_;
     report.rows = &rows;
-    report.losses = read_log(folder_ / run::kLogFile);
+    report.table = &task_.table;
+    report.places = task_.split.validation;
+    report.inputs = &validation_.inputs.columns;
     report.headline = headline();
+    write_row_events(folder_, report);
     write_file(folder_ / run::kReportFile, row_report_html(report));
     write_file(folder_ / run::kCardFile, row_model_card(report));
     // Last: with this file the run counts as finished.
@@ -353,6 +362,7 @@ class RowTraining {
     }
     json["verdict"] = result.verdict.text;
     json["gap"] = result.verdict.gap;
+    json["against_overfitting"] = against_overfitting(options_, result);
     json["share_of_peak"] = result.flops_per_second / peak_flops_;
     json["planned_bytes"] = summary_.planned_bytes;
     json["allocated_bytes"] = summary_.allocated_bytes;
@@ -363,13 +373,15 @@ class RowTraining {
     const TrainResult& result = summary_.result;
     const std::string run = folder_.string();
     return fmt::format(
-        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f}; {} steps in {}, stopped because of "
+        "{}\n{}\ndone against overfitting: {}\nvalidation loss {:.4f}, training loss {:.4f}; {} "
+        "steps in {}, stopped because of "
         "{}\n"
         "run folder: {}\n  predict:     quern predict {} FILE\n  curves:      tensorboard --logdir "
         "{}\n  report:      {}\n",
-        headline(), result.verdict.text, result.validation.loss, result.train.loss,
-        with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
-        run, run, run, (folder_ / run::kReportFile).string());
+        headline(), result.verdict.text, against_overfitting(options_, result),
+        result.validation.loss, result.train.loss, with_commas(result.steps),
+        format_duration(result.seconds), name(result.stopped_because), run, run, run,
+        (folder_ / run::kReportFile).string());
   }
 
   const TrainRequest& request_;

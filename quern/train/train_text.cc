@@ -20,6 +20,7 @@
 #include "quern/task/text_problem.h"
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
+#include "quern/train/regularisation.h"
 #include "quern/train/run_setup.h"
 #include "quern/train/training_report.h"
 
@@ -152,7 +153,7 @@ class TextTraining {
         log.on_resume(0);
       }
     } else {
-      log.write_options(options_);
+      log.write_options(options_, std::vector<std::string>{"loss/validation", "bits_per_byte"});
     }
     summary_.result = trainer.run();
     run::save_model(folder_, config_, engine_->parameters());
@@ -185,6 +186,7 @@ class TextTraining {
                           {"complete", baseline_.complete}};
       json["verdict"] = result.verdict.text;
       json["gap"] = result.verdict.gap;
+      json["against_overfitting"] = against_overfitting(options_, result);
     }
     json["share_of_peak"] = result.flops_per_second / peak_flops_;
     json["planned_bytes"] = summary_.planned_bytes;
@@ -196,28 +198,27 @@ class TextTraining {
     const TrainResult& result = summary_.result;
     const std::string run = folder_.string();
     return fmt::format(
-        "{}\n{}\nvalidation loss {:.4f}, training loss {:.4f} nats a token; {} steps in {}, "
+        "{}\n{}\ndone against overfitting: {}\nvalidation loss {:.4f}, training loss {:.4f} nats a "
+        "token; {} steps in {}, "
         "stopped because of {}\nrun folder: {}\n  generate:    quern generate {} \"...\"\n  "
         "curves: "
         "     tensorboard --logdir {}\n  report:      {}\n",
         result_line(summary_.bits_per_byte, summary_.baseline_bits_per_byte), result.verdict.text,
-        result.validation.loss, result.train.loss, with_commas(result.steps),
-        format_duration(result.seconds), name(result.stopped_because), run, run, run,
-        (folder_ / run::kReportFile).string());
+        against_overfitting(options_, result), result.validation.loss, result.train.loss,
+        with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
+        run, run, run, (folder_ / run::kReportFile).string());
   }
 
   void write_results() {
     TrainingReport report;
     report.name = folder_.filename().string();
-    report.options = &options_;
+    report.run = {&options_, &summary_.result, summary_.parameters,
+                  read_log(folder_ / run::kLogFile), "nats a token"};
     report.pipeline = &task_.pipeline;
     report.config = &config_;
-    report.result = &summary_.result;
-    report.parameters = summary_.parameters;
     report.bits_per_byte = summary_.bits_per_byte;
     report.baseline_bits_per_byte = summary_.baseline_bits_per_byte;
     report.baseline = baseline_.statement;
-    report.losses = read_log(folder_ / run::kLogFile);
     constexpr uint64_t kSamples = 4;  // one may end at once, where texts are short
     for (uint64_t draw = 0; draw < kSamples; ++draw) {
       report.samples.push_back(sample(*engine_, draw));

@@ -6,57 +6,14 @@
 
 #include "quern/base/strings.h"
 #include "quern/report/html.h"
-#include "quern/report/line_plot.h"
 
 namespace quern::train {
 namespace {
 
-report::Rows result_rows(const TrainingReport& r) {
-  report::Rows rows = {
-      {"validation loss", fmt::format("{:.4f} nats a token", r.result->validation.loss)},
-      {"training loss, without dropout", fmt::format("{:.4f} nats a token", r.result->train.loss)},
-      {"bits per byte of validation text", fmt::format("{:.4f}", r.bits_per_byte)}};
-  rows.push_back({"baseline on the same split",
-                  fmt::format("{:.4f} bits per byte ({})", r.baseline_bits_per_byte, r.baseline)});
-  rows.push_back({"verdict", r.result->verdict.text});
-  rows.push_back({"steps", fmt::format("{}, best at {}", with_commas(r.result->steps),
-                                       with_commas(r.result->best_step))});
-  rows.push_back({"stopped because of", std::string(name(r.result->stopped_because))});
-  rows.push_back({"time", format_duration(r.result->seconds)});
-  rows.push_back({"parameters", with_commas(r.parameters)});
-  return rows;
-}
-
-std::string loss_plot(const TrainingReport& r) {
-  report::LinePlot plot;
-  plot.title = "Loss";
-  plot.x_label = "step";
-  plot.y_label = "nats a token";
-  report::Series train{"training", {}};
-  report::Series validation{"validation", {}};
-  for (const EvaluationRecord& e : r.losses.evaluations) {
-    const auto step = static_cast<double>(e.step);
-    train.points.push_back({step, e.train_loss});
-    validation.points.push_back({step, e.validation_loss});
-  }
-  plot.series = {std::move(train), std::move(validation)};
-  plot.marked_x = static_cast<double>(r.result->best_step);
-  plot.mark = "kept";
-  return report::to_svg(plot);
-}
-
-std::string step_plot(const TrainingReport& r, std::string title, std::string unit,
-                      double StepRecord::*field) {
-  report::LinePlot plot;
-  plot.title = std::move(title);
-  plot.x_label = "step";
-  plot.y_label = std::move(unit);
-  report::Series series;
-  for (const StepRecord& step : r.losses.steps) {
-    series.points.push_back({static_cast<double>(step.step), step.*field});
-  }
-  plot.series = {std::move(series)};
-  return report::to_svg(plot);
+report::Rows score_rows(const TrainingReport& r) {
+  return {{"bits per byte of validation text", fmt::format("{:.4f}", r.bits_per_byte)},
+          {"baseline on the same split",
+           fmt::format("{:.4f} bits per byte ({})", r.baseline_bits_per_byte, r.baseline)}};
 }
 
 std::string count(const run::Pipeline& pipeline, const std::string& key) {
@@ -77,20 +34,20 @@ report::Rows data_rows(const run::Pipeline& pipeline) {
 
 std::string result_line(double bits_per_byte, double baseline) {
   const double share = 100 * std::abs(1 - bits_per_byte / baseline);
-  const char* winner = bits_per_byte < baseline ? "the model wins by" : "the n-gram wins by";
-  return fmt::format("{:.3f} bits per byte; a 5-gram on the same split has {:.3f}: {} {:.1f} %",
-                     bits_per_byte, baseline, winner, share);
+  return fmt::format("{:.3f} bits per byte; a 5-gram on the same split has {:.3f}: {}",
+                     bits_per_byte, baseline,
+                     bits_per_byte < baseline
+                         ? fmt::format("the transformer wins by {:.1f} %", share)
+                         : fmt::format("the transformer does not win ({:.1f} % worse)", share));
 }
 
 std::string report_html(const TrainingReport& r) {
   report::HtmlPage page("Training report: " + r.name);
   page.paragraph(result_line(r.bits_per_byte, r.baseline_bits_per_byte));
-  page.table({"what", "result"}, result_rows(r));
-  page.heading("Curves");
-  page.svg(loss_plot(r));
-  page.svg(step_plot(r, "Loss of each step", "nats a token", &StepRecord::loss));
-  page.svg(step_plot(r, "Learning rate", "rate", &StepRecord::learning_rate));
-  page.svg(step_plot(r, "Gradient norm", "norm", &StepRecord::gradient_norm));
+  page.table({"what", "result"}, score_rows(r));
+  page.heading("Training");
+  page.table({"what", "result"}, training_rows(r.run));
+  add_curves(page, r.run);
   page.heading("Samples");
   page.paragraph("Drawn from the kept weights at temperature 0.8, from the beginning of a text.");
   for (const std::string& sample : r.samples) {
@@ -98,33 +55,34 @@ std::string report_html(const TrainingReport& r) {
   }
   page.heading("Data");
   page.table({"part", "documents", "bytes", "tokens"}, data_rows(*r.pipeline));
-  page.heading("Options");
-  report::Rows rows;
-  for (const run::OptionInfo& info : run::option_table()) {
-    rows.push_back({std::string(info.key), std::string(r.options->text(info.key)),
-                    std::string(r.options->who(info.key))});
-  }
-  page.table({"key", "value", "decided by"}, rows);
+  add_options(page, *r.run.options);
   return page.str();
 }
 
 std::string model_card(const TrainingReport& r) {
+  const model::ModelConfig& c = *r.config;
   std::string out = fmt::format(
       "---\nlibrary_name: quern\npipeline_tag: text-generation\n---\n\n# {}\n\nA decoder-only "
       "transformer ({} block, {} layers, {} heads, width {}, context {}, {} parameters), trained "
-      "from scratch with Quern on the text described below.\n\n## Result\n\n",
-      r.name, r.config->preset, r.config->layers, r.config->heads, r.config->width,
-      r.config->context, with_commas(r.parameters));
-  out += report::markdown_table({"what", "result"}, result_rows(r));
-  out += "\n## Data\n\n" +
+      "from scratch with Quern on the text described below.\n\n## Intended use\n\nTo continue "
+      "texts of the kind it was trained on, at most {} tokens at a time. Not meant: as a source of "
+      "facts, or for texts of another kind.\n\n```\nquern generate . \"Once\"\n```\n",
+      r.name, c.preset, c.layers, c.heads, c.width, c.context, with_commas(r.run.parameters),
+      c.context);
+  out += "\n## Data and split\n\n" +
          report::markdown_table({"part", "documents", "bytes", "tokens"}, data_rows(*r.pipeline));
-  out +=
-      "\nExact copies were removed before the split; the validation part was never trained on. It "
-      "did choose the kept step, so its figure is slightly optimistic.\n\n## Use\n\n```\nquern "
-      "generate . \"Once\"\n```\n\n## Limits\n\nThe model knows nothing but its training text, and "
-      "repeats what stands in it, mistakes and prejudice included. Check what it writes before "
-      "using it.\n";
-  return out;
+  out += fmt::format(
+      "\nFingerprint of the data: `{}`. Exact copies were removed before the split; the validation "
+      "part was never trained on. It did choose the kept step, so its figure is slightly "
+      "optimistic.\n\n## Metrics and baseline\n\n{}\n\n",
+      r.pipeline->data_fingerprint, result_line(r.bits_per_byte, r.baseline_bits_per_byte));
+  out += report::markdown_table({"what", "result"}, score_rows(r));
+  out += "\n## Training\n\n" + report::markdown_table({"what", "result"}, training_rows(r.run));
+  return out +
+         "\n## Limits\n\n- The model knows nothing but its training text, and repeats what stands "
+         "in it, mistakes and prejudice included.\n- It does not know what is true: check what it "
+         "writes before using it.\n- It may give back whole passages of the training text.\n" +
+         card_ending();
 }
 
 }  // namespace quern::train

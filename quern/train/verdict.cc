@@ -37,8 +37,9 @@ Verdict judge(std::span<const EvaluationRecord> history, double train_loss,
   } else if (verdict.gap > kGapShare * validation_loss) {
     verdict.fit = Fit::kGap;
     verdict.text = fmt::format(
-        "remembers the training text: its loss is {:.2f} nats a token below validation's, though "
-        "validation still fell",
+        "remembers the training data: its loss there is {:.2f} below validation's, though "
+        "validation "
+        "still fell",
         verdict.gap);
   } else if (verdict.rising == 0 && history.size() > 1) {
     verdict.fit = Fit::kStillLearning;

@@ -1,0 +1,216 @@
+#include "quern/train/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "quern/base/error.h"
+#include "quern/formats/json.h"
+#include "quern/run/options.h"
+#include "quern/run/run_folder.h"
+#include "quern/train/report_parts.h"
+
+namespace quern::train {
+namespace {
+
+/// Every number below an object, by its path; lists and what only says how the machine was used are
+/// left out.
+void flatten(const nlohmann::json& json, const std::string& path,
+             std::map<std::string, double>& out) {
+  for (const auto& [key, value] : json.items()) {
+    const std::string name = path.empty() ? key : path + "." + key;
+    if (value.is_number()) {
+      out[name] = value.get<double>();
+    } else if (value.is_object()) {
+      flatten(value, name, out);
+    }
+  }
+}
+
+enum class Better : int { kLow = -1, kNeither = 0, kHigh = 1 };
+
+Better direction(std::string_view name) {
+  constexpr std::array<std::string_view, 9> kLow = {
+      "loss", "rmse", "mae", "brier", "ece", "log_loss", "bits_per_byte", "perplexity", "seconds"};
+  constexpr std::array<std::string_view, 10> kHigh = {"accuracy",
+                                                      "balanced_accuracy",
+                                                      "auc",
+                                                      "average_precision",
+                                                      "f1",
+                                                      "r2",
+                                                      "mrr",
+                                                      "coverage",
+                                                      "tokens_per_second",
+                                                      "rows_per_second"};
+  if (name.starts_with("baseline.") || name.starts_with("train.")) return Better::kNeither;
+  const std::string_view last = name.substr(name.rfind('.') + 1);
+  if (std::find(kLow.begin(), kLow.end(), last) != kLow.end()) return Better::kLow;
+  const bool high = std::find(kHigh.begin(), kHigh.end(), last) != kHigh.end() ||
+                    last.starts_with("hr@") || last.starts_with("ndcg@");
+  return high ? Better::kHigh : Better::kNeither;
+}
+
+int best_of(const std::vector<std::optional<double>>& values, Better better) {
+  if (better == Better::kNeither) return -1;
+  int best = -1;
+  bool tie = false;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!values[i]) continue;
+    if (best < 0) {
+      best = static_cast<int>(i);
+      continue;
+    }
+    const double lead = *values[i] - *values[static_cast<size_t>(best)];
+    if (lead == 0) tie = true;
+    if (better == Better::kHigh ? lead > 0 : lead < 0) {
+      best = static_cast<int>(i);
+      tie = false;
+    }
+  }
+  const auto there = std::count_if(values.begin(), values.end(),
+                                   [](const std::optional<double>& v) { return v.has_value(); });
+  return tie || there < 2 ? -1 : best;
+}
+
+/// Scores first, then their baselines, then how training went.
+int place(std::string_view name) {
+  if (name.starts_with("validation.")) return 0;
+  if (name.starts_with("baseline.")) return 1;
+  if (name.starts_with("train.")) return 2;
+  return 3;
+}
+
+std::vector<std::string> reasons_against(std::span<const ComparedRun> runs) {
+  std::vector<std::string> out;
+  const ComparedRun& first = runs.front();
+  for (const ComparedRun& run : runs.subspan(1)) {
+    if (run.task != first.task) {
+      out.push_back(fmt::format("{} learnt to {}, {} to {}: their scores do not compare",
+                                first.name, first.task, run.name, run.task));
+    } else if (run.fingerprint != first.fingerprint) {
+      out.push_back(
+          fmt::format("{} and {} learnt from different data: their scores do not compare "
+                      "unless both are evaluated on the same file (quern evaluate)",
+                      first.name, run.name));
+    } else if (run.split != first.split) {
+      out.push_back(
+          fmt::format("{} and {} divided the data differently: their validation rows are "
+                      "not the same",
+                      first.name, run.name));
+    }
+  }
+  return out;
+}
+
+report::Rows figure_rows(const Comparison& c) {
+  report::Rows rows;
+  for (const ComparedFigure& figure : c.figures) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row.push_back(figure.name);
+    for (size_t i = 0; i < figure.values.size(); ++i) {
+      row.push_back(figure_text(figure.values[i]) +
+                    (figure.best == static_cast<int>(i) ? " ★" : ""));
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string figure_text(const std::optional<double>& value) {
+  if (!value || !std::isfinite(*value)) return "-";
+  constexpr double kWhole = 1e15;
+  if (std::abs(*value) < kWhole && *value == std::floor(*value))
+    return with_commas(static_cast<int64_t>(*value));
+  return std::abs(*value) < 1000 ? fmt::format("{:.4f}", *value) : fmt::format("{:.0f}", *value);
+}
+
+ComparedRun read_compared(const fs::path& folder) {
+  ComparedRun run;
+  run.name = folder.string();
+  const std::string pipeline =
+      run::read_part(folder, run::kPipelineFile, "which prepares the data");
+  const run::Pipeline record =
+      run::pipeline_from_json(pipeline, (folder / run::kPipelineFile).string());
+  run.task = record.task;
+  run.fingerprint = record.data_fingerprint;
+  run.split = record.split;
+  const std::string metrics =
+      run::read_part(folder, run::kMetricsFile, "which a finished run leaves");
+  flatten(formats::parse_json(metrics, (folder / run::kMetricsFile).string()), "", run.figures);
+  for (const char* machine : {"share_of_peak", "planned_bytes", "allocated_bytes"})
+    run.figures.erase(machine);
+  const std::string options =
+      run::read_part(folder, run::kOptionsFile, "which holds the options in force");
+  const run::Options resolved =
+      run::Options::from_resolved(options, (folder / run::kOptionsFile).string());
+  for (const run::OptionInfo& info : run::option_table())
+    run.options[std::string(info.key)] = resolved.text(info.key);
+  run.losses = read_log(folder / run::kLogFile);
+  return run;
+}
+
+Comparison compare(std::span<const ComparedRun> runs) {
+  Comparison out;
+  std::set<std::pair<int, std::string>> names;
+  for (const ComparedRun& run : runs) {
+    out.names.push_back(run.name);
+    for (const auto& [name, value] : run.figures) names.emplace(place(name), name);
+  }
+  for (const auto& [at, name] : names) {
+    ComparedFigure figure;
+    figure.name = name;
+    for (const ComparedRun& run : runs) {
+      const auto found = run.figures.find(name);
+      figure.values.push_back(found == run.figures.end() ? std::nullopt
+                                                         : std::optional(found->second));
+    }
+    figure.best = best_of(figure.values, direction(name));
+    out.figures.push_back(std::move(figure));
+  }
+  for (const auto& [key, first] : runs.front().options) {
+    ComparedOption option{key, {}};
+    for (const ComparedRun& run : runs) option.values.push_back(run.options.at(key));
+    const bool differs = std::any_of(option.values.begin(), option.values.end(),
+                                     [&](const std::string& value) { return value != first; });
+    if (differs) out.options.push_back(std::move(option));
+  }
+  out.warnings = reasons_against(runs);
+  return out;
+}
+
+std::string comparison_html(const Comparison& c, std::span<const ComparedRun> runs) {
+  report::HtmlPage page("Runs side by side");
+  for (const std::string& warning : c.warnings) page.paragraph("Mind: " + warning + ".");
+  std::vector<std::string> header = {"figure"};
+  header.insert(header.end(), c.names.begin(), c.names.end());
+  page.table(header, figure_rows(c));
+  page.paragraph(
+      "★ the best of a row. Scores of the validation part; their intervals stand in each "
+      "run's report.");
+  page.heading("Validation loss");
+  std::vector<report::Series> series;
+  for (const ComparedRun& run : runs) {
+    report::Series& one = series.emplace_back();
+    one.name = run.name;
+    for (const EvaluationRecord& e : run.losses.evaluations)
+      one.points.push_back({static_cast<double>(e.step), e.validation_loss});
+  }
+  page.svg(report::to_svg(plot("", "step", "validation loss", std::move(series))));
+  page.heading("Options that differ");
+  header.front() = "key";
+  report::Rows rows;
+  for (const ComparedOption& option : c.options) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row.push_back(option.key);
+    row.insert(row.end(), option.values.begin(), option.values.end());
+  }
+  page.table(header, rows);
+  return page.str();
+}
+
+}  // namespace quern::train
