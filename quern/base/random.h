@@ -24,6 +24,7 @@ enum class Stream : uint32_t {
   kAugment,
   kMix,
   kCoalition,
+  kBackground,
   kTest = 1000,
 };
 

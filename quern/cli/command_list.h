@@ -7,6 +7,7 @@ namespace quern::cli {
 // One function a command, each in NAME_command.cc; command_table.cc registers them.
 Action declare_generate(CLI::App& app, Invocation& invocation);
 Action declare_bench(CLI::App& app, Invocation& invocation);
+Action declare_explain(CLI::App& app, Invocation& invocation);
 Action declare_info(CLI::App& app, Invocation& invocation);
 Action declare_options(CLI::App& app, Invocation& invocation);
 Action declare_tokenizer(CLI::App& app, Invocation& invocation);

@@ -13,6 +13,8 @@ constexpr Command kCommands[] = {
      declare_diagnose},
     {"predict", "answer new rows with a trained model", declare_predict},
     {"compare", "runs side by side: scores, options, curves", declare_compare},
+    {"explain", "why a model gives this answer: what each part of the input contributes",
+     declare_explain},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},
     {"tokenizer", "learn a tokenizer, encode, decode", declare_tokenizer},
     {"bench", "what this machine can do, and Quern's share of it", declare_bench},

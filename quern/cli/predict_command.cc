@@ -7,8 +7,8 @@
 #include "quern/base/strings.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/cli/row_input.h"
 #include "quern/data/csv_parser.h"
-#include "quern/data/table_reader.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/run/row_run.h"
 
@@ -20,13 +20,6 @@ using nlohmann::ordered_json;
 struct Flags {
   std::string run, input, output = "-";
 };
-
-/// The rows of an input: a table, or CSV on standard input.
-data::Table read_rows(const Invocation& invocation, const std::string& path) {
-  if (path == "-") return data::read_csv_text(read_input(invocation, path), "standard input");
-  const std::vector<fs::path> paths = {path};
-  return data::read_table(paths, table_options(invocation), *invocation.reporter);
-}
 
 void note_other_columns(const Invocation& invocation, const data::Table& table,
                         const run::RowPipeline& pipeline) {

@@ -7,11 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
-#include "quern/base/strings.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/cli/history_input.h"
+#include "quern/cli/row_input.h"
+#include "quern/data/csv_parser.h"
 #include "quern/data/interactions.h"
-#include "quern/data/table_reader.h"
 #include "quern/infer/item_ranker.h"
 #include "quern/metrics/recommendation.h"
 #include "quern/run/item_run.h"
@@ -87,23 +88,6 @@ std::vector<std::vector<Recommended>> recommend(run::ItemRun& run, const Flags& 
   return lists;
 }
 
-std::vector<uint32_t> named_history(const run::ItemRun& run, const Flags& flags) {
-  if (!flags.user.empty()) {
-    const int64_t user = run.histories.find(flags.user);
-    if (user >= 0) return run.histories.items[static_cast<size_t>(user)];
-    const auto near = nearest(flags.user, run.histories.users);
-    throw UsageError("unknown_user",
-                     fmt::format("user '{}' is not one of the {} that the run knows", flags.user,
-                                 run.histories.users.size()),
-                     near ? fmt::format("did you mean '{}'? Else give --history a,b,c", *near)
-                          : "give what the user took with --history a,b,c");
-  }
-  std::vector<uint32_t> ids;
-  for (const std::string& name : split(flags.history, ','))
-    ids.push_back(run.pipeline.items.require(trim(name)));
-  return ids;
-}
-
 ordered_json to_json(const std::vector<Recommended>& list) {
   ordered_json items = ordered_json::array();
   for (const Recommended& r : list) items.push_back({{"item", r.item}, {"score", r.score}});
@@ -112,13 +96,6 @@ ordered_json to_json(const std::vector<Recommended>& list) {
 
 std::string dump(const ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
 }
 
 void print_list(const Invocation& invocation, const std::vector<Recommended>& list) {
@@ -133,11 +110,7 @@ void print_list(const Invocation& invocation, const std::vector<Recommended>& li
 
 int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run,
                    ThreadPool& pool) {
-  const std::vector<fs::path> paths = {flags.input};
-  const data::Table table =
-      flags.input == "-"
-          ? data::read_csv_text(read_input(invocation, flags.input), "standard input")
-          : data::read_table(paths, table_options(invocation), *invocation.reporter);
+  const data::Table table = read_rows(invocation, flags.input);
   const features::Histories log = run::read_histories(table, run, *invocation.reporter);
   std::vector<std::vector<uint32_t>> histories;
   for (const std::vector<uint32_t>& ids : log.items)
@@ -158,8 +131,8 @@ int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run
       continue;
     }
     for (size_t rank = 0; rank < lists[i].size(); ++rank) {
-      text += fmt::format("{},{},{},{:.6g}\n", csv_field(log.users[i]), rank + 1,
-                          csv_field(lists[i][rank].item), lists[i][rank].score);
+      text += fmt::format("{},{},{},{:.6g}\n", data::csv_field(log.users[i]), rank + 1,
+                          data::csv_field(lists[i][rank].item), lists[i][rank].score);
     }
   }
   if (!invocation.json || flags.output != "-") write_output(invocation, flags.output, text);
@@ -185,7 +158,7 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
              flags.k));
     return 0;
   }
-  const std::vector<uint32_t> history = named_history(run, flags);
+  const std::vector<uint32_t> history = named_history(run, flags.user, flags.history);
   if (history.empty()) {
     invocation.reporter->note("the user has no item that the run knows: what is taken most");
   }

@@ -13,6 +13,10 @@ namespace quern::data {
 /// most often outside quotes in the first line.
 char detect_separator(std::string_view first_block, bool tsv);
 
+/// A field as it is written: in quotes where RFC 4180 asks for it, or where a separator that
+/// detect_separator counts stands in it.
+std::string csv_field(std::string_view text);
+
 /// Reads delimited records by RFC 4180: fields in double quotes may hold separators, line ends and
 /// doubled quotes; records end with LF or CR LF. Streams; only the present record is in memory.
 class CsvParser {
@@ -39,8 +43,5 @@ class CsvParser {
   uint64_t record_line_ = 0;
   size_t record_bytes_ = 0;
 };
-
-/// A field as a CSV file has it: quoted where RFC 4180 asks for it.
-std::string csv_field(std::string_view text);
 
 }  // namespace quern::data

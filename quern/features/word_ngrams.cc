@@ -17,46 +17,65 @@ size_t utf8_length(char c) {
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
-/// Hashes of the words.
-std::vector<uint64_t> words(std::string_view text) {
-  std::vector<uint64_t> hashes;
+struct Word {
+  uint64_t hash;
+  size_t begin, end;
+};
+
+std::vector<Word> words(std::string_view text) {
+  std::vector<Word> found;
   std::string word;
-  const auto flush = [&] {
-    if (!word.empty()) hashes.push_back(hash64(word));
+  size_t begin = 0;
+  const auto flush = [&](size_t end) {
+    if (!word.empty()) found.push_back({hash64(word), begin, end});
     word.clear();
   };
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
     const size_t length = std::min(utf8_length(c), text.size() - i);
-    if (is_word_byte(c)) {
-      word += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    } else if (length == 2) {  // Latin with marks, Greek, Cyrillic: letters
-      word.append(text.substr(i, length));
+    if (is_word_byte(c) || length == 2) {  // of two bytes: Latin with marks, Greek, Cyrillic
+      if (word.empty()) begin = i;
+      if (length == 2) {
+        word.append(text.substr(i, length));
+      } else {
+        word += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+      }
     } else {
-      flush();
-      if (static_cast<uint8_t>(c) > ' ') hashes.push_back(hash64(text.substr(i, length)));
+      flush(i);
+      if (static_cast<uint8_t>(c) > ' ')
+        found.push_back({hash64(text.substr(i, length)), i, i + length});
     }
     i += length;
   }
-  flush();
-  return hashes;
+  flush(text.size());
+  return found;
 }
 
 }  // namespace
 
-std::vector<int32_t> word_ngrams(std::string_view text, int64_t orders, int64_t buckets,
-                                 size_t most) {
-  const std::vector<uint64_t> unigrams = words(text);
-  std::vector<int32_t> rows;
-  for (size_t i = 0; i < unigrams.size() && rows.size() < most; ++i) {
+std::vector<LocatedNgram> located_word_ngrams(std::string_view text, int64_t orders,
+                                              int64_t buckets, size_t most) {
+  const std::vector<Word> unigrams = words(text);
+  std::vector<LocatedNgram> found;
+  for (size_t i = 0; i < unigrams.size() && found.size() < most; ++i) {
     uint64_t hash = 0;
     for (int64_t order = 0; order < orders && static_cast<size_t>(order) <= i; ++order) {
-      const uint64_t word = unigrams[i - static_cast<size_t>(order)];
-      hash = hash64({reinterpret_cast<const char*>(&word), sizeof word}, hash + 1);
-      if (rows.size() < most)
-        rows.push_back(static_cast<int32_t>(hash % static_cast<uint64_t>(buckets)));
+      const Word& word = unigrams[i - static_cast<size_t>(order)];
+      hash = hash64({reinterpret_cast<const char*>(&word.hash), sizeof word.hash}, hash + 1);
+      if (found.size() < most) {
+        found.push_back({static_cast<int32_t>(hash % static_cast<uint64_t>(buckets)), word.begin,
+                         unigrams[i].end});
+      }
     }
   }
+  return found;
+}
+
+std::vector<int32_t> word_ngrams(std::string_view text, int64_t orders, int64_t buckets,
+                                 size_t most) {
+  std::vector<int32_t> rows;
+  for (const LocatedNgram& one : located_word_ngrams(text, orders, buckets, most))
+    rows.push_back(one.row);
   return rows;
 }
 

@@ -13,4 +13,12 @@ namespace quern::features {
 std::vector<int32_t> word_ngrams(std::string_view text, int64_t orders, int64_t buckets,
                                  size_t most);
 
+/// The same with the bytes of the text that each came from.
+struct LocatedNgram {
+  int32_t row = 0;
+  size_t begin = 0, end = 0;
+};
+std::vector<LocatedNgram> located_word_ngrams(std::string_view text, int64_t orders,
+                                              int64_t buckets, size_t most);
+
 }  // namespace quern::features

@@ -8,12 +8,6 @@
 #include "quern/model/decoder.h"
 
 namespace quern::infer {
-namespace {
-
-constexpr int64_t kBatch = 64;
-
-}  // namespace
-
 ItemRanker::ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
                        std::span<const uint64_t> counts, std::span<const int32_t> side,
                        ThreadPool& pool)

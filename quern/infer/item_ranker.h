@@ -15,6 +15,8 @@ namespace quern::infer {
 /// Histories in, a score of every item out. Its plans are made once.
 class ItemRanker {
  public:
+  static constexpr int64_t kBatch = 64;  // histories asked at once
+
   /// `counts`: how often each item was taken; `side`: as TraceOptions::side. All must outlive the
   /// ranker.
   ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,

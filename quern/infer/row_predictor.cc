@@ -9,7 +9,7 @@ namespace quern::infer {
 namespace {
 
 /// Rows of a plan: few sizes, so that few plans are made, and little of a batch is padding.
-constexpr std::array<int64_t, 4> kBatches = {1, 8, 32, 128};
+constexpr std::array<int64_t, 4> kBatches = {1, 8, 32, RowPredictor::kFixedBatch};
 constexpr size_t kPlanBytes = size_t{1} << 30;
 
 int64_t batch_for(int64_t rows) {
@@ -33,11 +33,20 @@ graph::Executor& RowPredictor::executor_for(int64_t batch) {
 }
 
 std::vector<float> RowPredictor::predict(const task::RowInputs& rows, double temperature) {
+  return run(rows, temperature, 0);
+}
+
+std::vector<float> RowPredictor::predict_fixed(const task::RowInputs& rows, double temperature) {
+  return run(rows, temperature, kFixedBatch);
+}
+
+std::vector<float> RowPredictor::run(const task::RowInputs& rows, double temperature,
+                                     int64_t fixed_batch) {
   std::vector<float> answers(static_cast<size_t>(rows.rows() * config_.outputs));
   std::vector<int64_t> indices;
   for (int64_t first = 0; first < rows.rows();) {
     const int64_t left = rows.rows() - first;
-    const int64_t batch = batch_for(left);
+    const int64_t batch = fixed_batch > 0 ? fixed_batch : batch_for(left);
     const int64_t count = std::min(left, batch);
     graph::Executor& executor = executor_for(batch);
     indices.assign(static_cast<size_t>(batch), -1);

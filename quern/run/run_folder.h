@@ -20,6 +20,7 @@ inline constexpr std::string_view kConfigFile = "config.json";
 inline constexpr std::string_view kWeightsFile = "model.safetensors";
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 inline constexpr std::string_view kPipelineFile = "pipeline.json";
+inline constexpr std::string_view kBackgroundFile = "background.csv";  // of a run over columns
 inline constexpr std::string_view kOptionsFile = "config.resolved.toml";
 inline constexpr std::string_view kMetricsFile = "metrics.json";
 inline constexpr std::string_view kLogFile = "log.jsonl";

@@ -176,6 +176,29 @@ RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig
   return inputs;
 }
 
+RowInputs repeat_row(const RowInputs& one, int64_t count) {
+  RowInputs many;
+  many.columns.rows = count;
+  many.columns.numbers = one.columns.numbers;
+  many.columns.categories = one.columns.categories;
+  many.columns.picture = one.columns.picture;
+  const auto append = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  for (int64_t i = 0; i < count; ++i) {
+    append(many.columns.places, one.columns.places);
+    append(many.columns.category_ids, one.columns.category_ids);
+    append(many.columns.pixels, one.columns.pixels);
+    append(many.tokens, one.tokens);
+    append(many.ngrams, one.ngrams);
+  }
+  for (uint64_t i = 0; i <= static_cast<uint64_t>(count); ++i) {
+    if (!one.token_begins.empty()) many.token_begins.push_back(i * one.tokens.size());
+    if (!one.ngram_begins.empty()) many.ngram_begins.push_back(i * one.ngrams.size());
+  }
+  return many;
+}
+
 void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
                std::span<const int64_t> indices, const graph::Executor& executor,
                const RowNoise* noise, uint64_t first_sample, ThreadPool* pool) {

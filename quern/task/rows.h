@@ -34,6 +34,9 @@ inline constexpr int64_t kBagOrders = 2;
 RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
                           const features::Tokenizer* tokenizer);
 
+/// `count` times the row that `one` holds.
+RowInputs repeat_row(const RowInputs& one, int64_t count);
+
 /// What a training row's input goes through, so that no single column is leant on.
 struct RowNoise {
   double column_dropout = 0;  // rate of a column's value being taken as missing or unknown

@@ -14,6 +14,7 @@
 #include "quern/infer/row_predictor.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/run/defaults.h"
+#include "quern/task/background.h"
 #include "quern/task/row_scores.h"
 #include "quern/task/table_task.h"
 #include "quern/train/experiment_log.h"
@@ -211,6 +212,7 @@ class RowTraining {
     run::create_run_folder(folder_);
     if (tokenizer_) tokenizer_->save(folder_ / run::kTokenizerFile);
     write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
+    save_background();
     // Last: with this file the folder counts as a run.
     write_file(folder_ / run::kOptionsFile, options_.to_toml());
     engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
@@ -222,6 +224,14 @@ class RowTraining {
         config_.trunk.preset, config_.trunk.layers, config_.trunk.width, config_.members,
         format_count(static_cast<double>(summary_.parameters)),
         format_bytes(static_cast<double>(need.total())), pool_->threads()));
+  }
+
+  /// Rows that an explanation holds an answer against.
+  void save_background() const {
+    if (config_.columns() == 0) return;
+    const std::vector<size_t> rows = task::choose_background(task_, task::kBackgroundRows, seed());
+    write_file(folder_ / run::kBackgroundFile,
+               task::background_csv(task_.table, task_.pipeline.columns, rows));
   }
 
   void train_model() {

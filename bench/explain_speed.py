@@ -1,0 +1,115 @@
+"""Explanations: evaluations a second against Quern's own prediction, and wall time against shap around PyTorch.
+
+    python bench/explain_speed.py RUN DATA.csv [--rows 8] [--threads 1] [--quern build/release/quern]
+
+RUN is a run over at most 12 columns of numbers and categories, DATA the table with the rows to explain. Prints two ratios:
+
+* rows answered a second while explaining, over rows answered a second by `quern predict` of the same rows many times over;
+* wall time of shap's KernelExplainer with every coalition enumerated (so that both are exact), around a PyTorch transformer
+  with the run's layers, width, heads and columns in evaluation mode, over Quern's exact answer, on the same background.
+
+Needs torch and shap for the second. Rounds of the two are interleaved; the median counts.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+
+def quern(args, *words):
+    done = subprocess.run([args.quern, *map(str, words), "--json", "--quiet", "--threads", str(args.threads)],
+                          capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def explain(args, row, *words):
+    return quern(args, "explain", args.run, args.data, "--row", row, *words)
+
+
+def share_of_prediction(args):
+    """Rows answered a second: explaining, predicting."""
+    lines = pathlib.Path(args.data).read_text(encoding="utf-8").splitlines()
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        many = pathlib.Path(folder) / "many.csv"
+        repeats = max(1, 40000 // (len(lines) - 1))
+        many.write_text("\n".join([lines[0], *(lines[1:] * repeats)]) + "\n", encoding="utf-8")
+        for row in range(1, args.rows + 1):
+            predicted = quern(args, "predict", args.run, many, "-o", pathlib.Path(folder) / "out.csv")
+            explained = explain(args, row, "--method", "permutation", "--max-evals", 1000)
+            ratios.append(explained["rows_answered"] / explained["seconds"] / predicted["rows_per_second"])
+            print(f"row {row}: {explained['rows_answered'] / explained['seconds']:.0f} rows a second explaining, "
+                  f"{predicted['rows_per_second']:.0f} predicting")
+    return statistics.median(ratios)
+
+
+def make_peer(config, columns):
+    """The run's transformer over one token a column, in PyTorch: random weights, which take as long as learnt ones."""
+    import torch
+
+    class Peer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            width = config["hidden_size"]
+            self.embed = torch.nn.Parameter(torch.randn(columns, width))
+            self.bias = torch.nn.Parameter(torch.randn(columns, width))
+            layer = torch.nn.TransformerEncoderLayer(width, config["num_attention_heads"], config["intermediate_size"],
+                                                     batch_first=True, norm_first=True)
+            self.blocks = torch.nn.TransformerEncoder(layer, config["num_hidden_layers"], enable_nested_tensor=False)
+            self.head = torch.nn.Sequential(torch.nn.Linear(columns * width, config.get("head_width", 128)), torch.nn.ReLU(),
+                                            torch.nn.Linear(config.get("head_width", 128), 1))
+
+        def forward(self, x):
+            return torch.sigmoid(self.head(self.blocks(x[..., None] * self.embed + self.bias).flatten(1)))
+
+    return Peer().eval()
+
+
+def times_against_shap(args):
+    import numpy
+    import shap
+    import torch
+    torch.set_num_threads(args.threads)
+    config = json.loads((pathlib.Path(args.run) / "config.json").read_text())
+    columns = len(explain(args, 1)["attributions"])
+    background = len((pathlib.Path(args.run) / "background.csv").read_text().splitlines()) - 1
+    draw = numpy.random.default_rng(1)
+    peer = make_peer(config, columns)
+
+    def answer(x):
+        with torch.inference_mode():
+            return numpy.concatenate([peer(torch.from_numpy(part).float()).numpy()[:, 0]
+                                      for part in numpy.array_split(x, max(1, len(x) // 512))])
+
+    explainer = shap.KernelExplainer(answer, draw.normal(size=(background, columns)))
+    ratios = []
+    for row in range(1, args.rows + 1):
+        start = time.perf_counter()
+        explainer.shap_values(draw.normal(size=(1, columns)), nsamples=2 ** columns, l1_reg=0, silent=True)
+        theirs = time.perf_counter() - start
+        start = time.perf_counter()
+        explain(args, row, "--method", "exact")
+        ours = time.perf_counter() - start
+        print(f"row {row}: shap {theirs:.2f} s, quern {ours:.2f} s (start of the program included)")
+        ratios.append(theirs / ours)
+    return statistics.median(ratios)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("data")
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quern", default="build/release/quern")
+    args = parser.parse_args()
+    print(f"of the rate of prediction: {share_of_prediction(args):.2f}")
+    print(f"times as fast as shap around PyTorch: {times_against_shap(args):.1f}")
+
+
+if __name__ == "__main__":
+    main()

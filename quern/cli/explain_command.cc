@@ -1,0 +1,181 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "quern/base/error.h"
+#include "quern/cli/command_list.h"
+#include "quern/cli/explain.h"
+#include "quern/explain/explanation_page.h"
+#include "quern/run/run_folder.h"
+
+namespace quern::cli {
+namespace {
+
+void check(const ExplainFlags& flags) {
+  const auto refuse = [](std::string_view flag, auto value, const char* rule) {
+    throw UsageError("bad_value", fmt::format("{} {} is not possible", flag, value), rule);
+  };
+  if (flags.row < 1) refuse("--row", flags.row, "rows are counted from 1, without the header");
+  if (!(flags.tolerance >= 0)) refuse("--tol", flags.tolerance, "give a number of 0 or more");
+  if (flags.max_evaluations < 0)
+    refuse("--max-evals", flags.max_evaluations, "give a number of 0 or more");
+  if (flags.background_rows < 0)
+    refuse("--background-rows", flags.background_rows, "give a number of 1 or more");
+  if (flags.patches < 1 || flags.patches > 64)
+    refuse("--patches", flags.patches, "give a number from 1 to 64");
+  if (flags.top < 1 || flags.top > 100) refuse("--top", flags.top, "give a number from 1 to 100");
+  if (flags.reasons < 0) refuse("--reasons", flags.reasons, "give a number of 1 or more");
+  if ((flags.reasons > 0) == flags.dictionary.empty()) {
+    throw UsageError("bad_value", "--reasons and --dictionary go together",
+                     "give both: how many reasons, and the approved ones");
+  }
+  if (!flags.change.empty() && !flags.counterfactual) {
+    throw UsageError("bad_value", "--change is for --counterfactual",
+                     "give --counterfactual too, or leave it out");
+  }
+  if (flags.global && (flags.reasons > 0 || flags.counterfactual || flags.audit)) {
+    throw UsageError("bad_value", "--reasons, --counterfactual and --audit are for one row",
+                     "leave --global out, and name the row with --row");
+  }
+  if (flags.segments < 0) refuse("--segments", flags.segments, "give a number of 1 or more");
+  if (flags.rows < 1) refuse("--rows", flags.rows, "give a number of 1 or more");
+  if (flags.global && flags.row != 1)
+    refuse("--row", flags.row, "--global looks at many rows: leave one of the two out");
+  if (flags.max_tokens < 1) refuse("--max-tokens", flags.max_tokens, "give a number of 1 or more");
+  if (flags.scale != "auto" && flags.scale != "probability" && flags.scale != "log" &&
+      flags.scale != "rank")
+    refuse("--scale", flags.scale, "give auto, probability, log or rank");
+}
+
+/// A flag that another task's runs take is refused, not passed over.
+void check_task(const ExplainFlags& flags, std::string_view task) {
+  const bool recommends = task == "recommend", generates = task == "generate";
+  const auto only = [&](bool given, const char* flag, bool fits, const char* whose) {
+    if (given && !fits) {
+      throw UsageError(
+          "other_task",
+          fmt::format("{} is for runs that {}; this one learnt to {}", flag, whose, task),
+          "leave it out");
+    }
+  };
+  only(!flags.user.empty(), "--user", recommends, "recommend");
+  only(!flags.history.empty(), "--history", recommends, "recommend");
+  only(!flags.against.empty(), "--against", recommends, "recommend");
+  only(flags.top != 1, "--top", recommends, "recommend");
+  only(flags.scale == "rank", "--scale rank", recommends, "recommend");
+  only(flags.max_tokens != 1, "--max-tokens", generates, "generate");
+  only(!flags.background.empty(), "--background", !recommends && !generates, "read columns");
+  only(flags.background_rows != 0, "--background-rows", !recommends && !generates, "read columns");
+  only(flags.global, "--global", !recommends && !generates, "read rows");
+  only(flags.reasons > 0, "--reasons", !recommends && !generates, "read columns");
+  only(flags.counterfactual, "--counterfactual", !recommends && !generates, "read columns");
+  only(flags.row != 1, "--row", !recommends && !generates, "read rows");
+}
+
+}  // namespace
+
+explain::EstimateOptions estimate_options(const Invocation& invocation, const ExplainFlags& flags) {
+  explain::EstimateOptions options;
+  options.method = explain::parse_method(flags.method);
+  options.seed = static_cast<uint64_t>(invocation.options.integer("seed"));
+  options.tolerance = flags.tolerance;
+  options.max_evaluations = static_cast<size_t>(flags.max_evaluations);
+  return options;
+}
+
+void give_answer(const Invocation& invocation, const ExplainFlags& flags,
+                 nlohmann::ordered_json json, const std::string& text,
+                 const std::function<std::string()>& page) {
+  const auto dump = [&json](int indent) {
+    return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  };
+  if (!flags.out.empty()) {
+    write_output(invocation, flags.out, flags.out.ends_with(".json") ? dump(2) : page());
+    json["output"] = flags.out;
+  }
+  if (invocation.json) {
+    invocation.print(dump(-1));
+    return;
+  }
+  invocation.print(text);
+  if (!flags.out.empty()) invocation.reporter->note("written: " + flags.out);
+}
+
+void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
+                      const explain::Explanation& explanation) {
+  give_answer(invocation, flags, explain::to_json(explanation), explain::terminal_text(explanation),
+              [&] { return explain::to_html(explanation); });
+}
+
+Action declare_explain(CLI::App& app, Invocation& invocation) {
+  auto flags = std::make_shared<ExplainFlags>();
+  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
+  app.add_option("INPUT", flags->input,
+                 "A table of rows, or pictures; of a run that generates, the prompt; - reads "
+                 "standard input");
+  add_table_flag(app, invocation);
+  app.add_option("--row", flags->row, "Which row, counted from 1 (1)")->type_name("N");
+  app.add_option("--target", flags->target,
+                 "A class, a continuation, or an item (the one that the model chooses)")
+      ->type_name("TEXT");
+  app.add_option("--scale", flags->scale,
+                 "auto (default), probability, log (log-odds of a class, log-probability of a "
+                 "continuation or item), or rank (of an item)")
+      ->type_name("NAME");
+  app.add_option("--method", flags->method,
+                 "How contributions are found: auto (default) picks, and says why")
+      ->type_name("NAME");
+  app.add_option("--tol", flags->tolerance,
+                 "Sample until half of every 95 % interval is within this, in units of the answer")
+      ->type_name("E");
+  app.add_option("--max-evals", flags->max_evaluations, "Evaluations at most (2 a part, and 2048)")
+      ->type_name("N");
+  app.add_option("--background,--reference", flags->background,
+                 "Rows that hidden columns take their values from (those kept by training)")
+      ->type_name("FILE");
+  app.add_option("--background-rows", flags->background_rows,
+                 "Take so many of them, evenly spread (all)")
+      ->type_name("N");
+  app.add_option("--patches", flags->patches, "Patches along a picture's longer side (8)")
+      ->type_name("N");
+  app.add_option("--reasons", flags->reasons,
+                 "Also at most N principal reasons, in the words of --dictionary")
+      ->type_name("N");
+  app.add_option("--dictionary", flags->dictionary,
+                 "Approved reasons: a table of column, code, text and direction (high, low, any)")
+      ->type_name("FILE");
+  app.add_flag("--counterfactual", flags->counterfactual,
+               "Also the smallest change that changes the decision");
+  app.add_option("--change", flags->change,
+                 "Columns that --counterfactual may change, separated by commas (all)")
+      ->type_name("COLUMNS");
+  app.add_flag("--global", flags->global, "What matters over the whole of INPUT");
+  app.add_option("--rows", flags->rows, "Rows that --global explains, evenly spread (100)")
+      ->type_name("N");
+  app.add_option("--max-tokens", flags->max_tokens,
+                 "Explain the likeliest continuation of so many tokens (1)")
+      ->type_name("N");
+  app.add_option("--user", flags->user, "A user of the training log")->type_name("USER");
+  app.add_option("--history", flags->history, "Items taken, oldest first, separated by commas")
+      ->type_name("ITEMS");
+  app.add_option("--against", flags->against, "Why the item stands above this one")
+      ->type_name("ITEM");
+  app.add_option("-k,--top", flags->top, "Explain so many of the best items (1)")->type_name("K");
+  app.add_option("--segments", flags->segments,
+                 "About N superpixels of like colour in place of patches")
+      ->type_name("N");
+  app.add_flag("--audit", flags->audit,
+               "Also deletion and insertion against random orders, and the same model with random "
+               "weights");
+  app.add_option("-o,--out", flags->out, "Write a page (.html) or the answer (.json)")
+      ->type_name("FILE");
+  return [flags](Invocation& in) {
+    check(*flags);
+    const std::string task = run::task_of(flags->run);
+    check_task(*flags, task);
+    if (task == "generate") return explain_text(in, *flags);
+    return task == "recommend" ? explain_items(in, *flags) : explain_rows(in, *flags);
+  };
+}
+
+}  // namespace quern::cli

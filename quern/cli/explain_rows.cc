@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "quern/base/error.h"
+#include "quern/base/interrupt.h"
+#include "quern/base/strings.h"
+#include "quern/cli/explain.h"
+#include "quern/cli/row_input.h"
+#include "quern/explain/row_explainer.h"
+
+namespace quern::cli {
+namespace {
+
+/// Importance over a data set needs no more of each row than its mean does.
+constexpr size_t kGlobalBackground = 20;
+constexpr size_t kGlobalEvaluations = 8;  // a part
+
+int explain_all(const Invocation& invocation, const ExplainFlags& flags, const run::RowRun& run,
+                const data::Table& table, explain::RowQuestion question,
+                explain::RowExplainer& explainer) {
+  if (question.estimate.max_evaluations == 0) {
+    const auto parts = static_cast<size_t>(std::max<int64_t>(run.config.columns(), 8));
+    question.estimate.max_evaluations = kGlobalEvaluations * parts;
+  }
+  const size_t count = std::min(static_cast<size_t>(flags.rows), table.rows());
+  std::vector<size_t> rows;
+  for (size_t i = 0; i < count; ++i) rows.push_back((2 * i + 1) * table.rows() / (2 * count));
+  const InterruptGuard guard;
+  explain::GlobalExplanation global =
+      explain::explain_rows(explainer, run.pipeline, table, rows, question, *invocation.reporter);
+  global.input = flags.input;
+  give_answer(invocation, flags, explain::to_json(global), explain::terminal_text(global),
+              [&] { return explain::to_html(global); });
+  return 0;
+}
+
+}  // namespace
+
+int explain_rows(Invocation& invocation, const ExplainFlags& flags) {
+  if (flags.input.empty())
+    throw UsageError("no_input", "explain which row?", "name a table, and --row N");
+  run::RowRun run = run::load_row_run(flags.run);
+  const data::Table table = read_rows(invocation, flags.input);
+  if (static_cast<size_t>(flags.row) > table.rows()) {
+    throw UsageError(
+        "no_such_row",
+        fmt::format("--row {}: '{}' has {} rows", flags.row, flags.input, table.rows()),
+        "rows are counted from 1, without the header");
+  }
+  explain::RowQuestion question;
+  question.target = flags.target;
+  question.log_odds = flags.scale == "log";
+  question.estimate = estimate_options(invocation, flags);
+  question.parts.patches = flags.patches;
+  question.parts.segments = static_cast<size_t>(flags.segments);
+  question.audit = flags.audit;
+  question.reasons = static_cast<size_t>(flags.reasons);
+  if (flags.reasons > 0)
+    question.dictionary = explain::read_reasons(run, flags.dictionary, *invocation.reporter);
+  question.wants_counterfactual = flags.counterfactual;
+  if (!flags.change.empty()) question.counterfactual.permitted = split(flags.change, ',');
+  ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
+  auto background_rows = static_cast<size_t>(flags.background_rows);
+  if (flags.global && background_rows == 0) background_rows = kGlobalBackground;
+  explain::RowExplainer explainer(
+      run, pool,
+      explain::read_background(run, flags.background, background_rows, *invocation.reporter));
+  if (flags.global) return explain_all(invocation, flags, run, table, question, explainer);
+  give_explanation(invocation, flags,
+                   explainer.explain(table, static_cast<size_t>(flags.row) - 1, question));
+  return 0;
+}
+
+}  // namespace quern::cli

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "quern/explain/attribution.h"
+#include "quern/explain/audit.h"
+
+namespace quern::explain {
+
+/// A part of the input as people read it. Parts that the model does not look at are no players:
+/// exactly 0.
+struct ExplainedPart {
+  std::string kind;         // "column", "word", "patch", "item", "special"
+  std::string name, value;  // of a column: its name and its cell
+  int player = -1;          // of the game; -1: none
+
+  /// "duration = 48" of a column; of other parts the name.
+  std::string label() const { return kind == "column" ? name + " = " + value : name; }
+};
+
+/// A picture with the part that each of its pixels belongs to.
+struct ExplainedPicture {
+  int64_t height = 0, width = 0, channels = 0;
+  std::vector<uint8_t> pixels;   // (height, width, channels)
+  std::vector<int32_t> players;  // (height · width)
+
+  bool present() const { return height > 0; }
+};
+
+/// The principal reasons for an answer, in approved words, and what was passed over.
+struct ReasonReport {
+  struct Reason {
+    std::string code, text, column, value;
+    std::string side;  // of the reference median: "high", "low", or "any" where there is none
+    double phi = 0;
+    double effect = 0;  // of this column alone, against the reference population
+  };
+  struct Withheld {
+    std::string column, value;
+    double phi = 0;
+    std::string why;
+  };
+  bool asked = false;
+  std::vector<Reason> reasons;
+  std::vector<Withheld> withheld;
+};
+
+/// A change that changes the decision.
+struct Counterfactual {
+  struct Change {
+    std::string column, from, to;
+  };
+  bool asked = false, found = false;
+  std::vector<Change> changes;
+  std::string from_class, to_class;
+  double before = 0, after = 0;  // probability of to_class
+  uint64_t rows_answered = 0;
+};
+
+/// An answer and what made it.
+struct Explanation {
+  std::string run, task;
+  std::string input;        // where it stands, or what it is
+  std::string target;       // what is explained, for people: "probability of class bad"
+  std::string answer;       // a continuation, a class, an item
+  std::string unit;         // "probability", "log-odds", "nats", "score", or the target column
+  std::string mask_policy;  // what hidden parts are replaced with
+  Attribution attribution;
+  std::vector<ExplainedPart> parts;  // in the order of the input
+  ExplainedPicture picture;
+  ReasonReport reasons;
+  Counterfactual counterfactual;
+  Audit audit;
+  double seconds = 0;
+  uint64_t rows_answered = 0;  // by the model, for all coalitions
+
+  double phi(const ExplainedPart& part) const {
+    return part.player < 0 ? 0 : attribution.phi[static_cast<size_t>(part.player)];
+  }
+  /// The players' parts by falling |phi|.
+  std::vector<const ExplainedPart*> ranked() const;
+};
+
+/// {"method", "base", "value", "attributions": [{"name", "value", "phi", "standard_error", …}],
+/// "completeness_error", "evaluations", "seed", …}, attributions by falling |phi|.
+nlohmann::ordered_json to_json(const Explanation& explanation);
+
+/// What holds and how sure it is, in one sentence each.
+std::vector<std::string> sentences(const Explanation& explanation);
+
+/// One line a principal reason, then one a column passed over.
+std::vector<std::string> reason_lines(const ReasonReport& report);
+/// The change in words, or that none was found.
+std::string counterfactual_line(const Counterfactual& counterfactual);
+
+/// What the checks found, in one sentence each.
+std::vector<std::string> audit_lines(const Audit& audit);
+
+/// Bars for the terminal, the `most` strongest parts.
+std::string terminal_text(const Explanation& explanation, size_t most = 20);
+
+}  // namespace quern::explain

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quern/explain/game.h"
+#include "quern/explain/row_parts.h"
+#include "quern/infer/row_predictor.h"
+
+namespace quern::explain {
+
+/// Which number of a model's answer is explained.
+struct RowTarget {
+  enum class Scale : uint8_t { kProbability, kLogOdds, kValue };
+  Scale scale = Scale::kProbability;
+  size_t output = 0;  // of a class
+
+  /// Of one row's answer: in probability, in nats, or in the target column's own units.
+  double of(const run::RowPipeline& pipeline, std::span<const float> answer) const;
+};
+
+/// One row as a game. A hidden column takes the values of the background rows, one after another,
+/// and the answers are averaged (the interventional expectation, Janzing et al. 2020, "Feature
+/// relevance quantification in explainable AI"). A hidden word's tokens, and the n-grams that touch
+/// it, are left out; those after it move up. A hidden patch has the mean colour of the training
+/// pictures. All coalitions go through one plan, in batches.
+class RowGame : public Game {
+ public:
+  /// Run, predictor and row must outlive the game. `background` holds the columns alone; it may be
+  /// empty where the row has none.
+  RowGame(const run::RowRun& run, infer::RowPredictor& predictor, const ExplainedRow& row,
+          features::EncodedRows background, RowTarget target);
+
+  size_t players() const override { return row_.parts.size(); }
+  void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  /// How hidden parts are hidden, for people.
+  std::string mask_policy() const;
+  /// Rows that the model answered so far.
+  uint64_t answered() const { return answered_; }
+
+ private:
+  struct Share {
+    size_t coalition;
+    double weight;
+  };
+  void add(std::span<const uint8_t> shown, size_t coalition);
+  void add_columns(std::span<const uint8_t> shown, size_t background);
+  void add_text(std::span<const uint8_t> shown);
+  void add_picture(std::span<const uint8_t> shown);
+  void flush(std::span<double> values);
+
+  const run::RowRun& run_;
+  infer::RowPredictor& predictor_;
+  const ExplainedRow& row_;
+  features::EncodedRows background_;
+  RowTarget target_;
+  size_t most_rows_;         // asked at a time
+  task::RowInputs pending_;  // asked next
+  std::vector<Share> shares_;
+  uint64_t answered_ = 0;
+};
+
+}  // namespace quern::explain

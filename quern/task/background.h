@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "quern/task/table_task.h"
+
+namespace quern::task {
+
+/// Rows that stand for "not known" when an answer is explained: as many as shap takes at most.
+inline constexpr size_t kBackgroundRows = 100;
+
+/// At most `count` training rows, drawn evenly over the sorted target, so that their mean answer is
+/// near that of all.
+std::vector<size_t> choose_background(const TableTask& task, size_t count, uint64_t seed);
+
+/// Those rows as CSV: the columns that the model reads, texts and pictures left empty.
+std::string background_csv(const data::Table& table, const features::ColumnEncoder& encoder,
+                           std::span<const size_t> rows);
+
+}  // namespace quern::task
