@@ -161,7 +161,7 @@ TEST_F(EventsTest, PrecisionAndRecallFollowFromTheCounts) {
   EXPECT_THAT(value.shape, ElementsAre(6, 3));
   const std::vector<double> precision(value.numbers.begin() + 12, value.numbers.begin() + 15);
   const std::vector<double> recall(value.numbers.begin() + 15, value.numbers.end());
-  EXPECT_THAT(precision, ElementsAre(testing::FloatEq(0.4F), 0.75, 0));
+  EXPECT_THAT(precision, ElementsAre(testing::DoubleNear(0.4, 1e-7), 0.75, 0));
   EXPECT_THAT(recall, ElementsAre(1, 0.75, 0));
 }
 
