@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+import zlib
 import unittest
 
 import house

@@ -21,8 +21,8 @@ class Version(house.TestCase):
         text = self.run_ok("--help").out.decode()
         listed = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE).group(1)
         names = re.findall(r"^  (\w+)", listed, re.MULTILINE)
-        self.assertEqual(names, ["train", "check", "generate", "recommend", "evaluate", "diagnose", "predict", "info", "tokenizer", "bench",
-                                 "options"])
+        self.assertEqual(names, ["train", "check", "generate", "recommend", "evaluate", "diagnose", "predict", "compare",
+                                 "explain", "info", "tokenizer", "bench", "options"])
         for name in names:
             self.assertIn("Usage: quern", self.run_ok(name, "--help").out.decode())
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "quern/base/error.h"
 #include "quern/cli/explain.h"
 #include "quern/cli/history_input.h"

@@ -42,8 +42,8 @@ LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporte
 /// infer_log_columns, and FormatError naming the line of a time that is none, Error("no_rows").
 Interactions read_interactions(const Table& table, const LogColumns& said, Reporter& reporter);
 
-/// Leaves out the items that stand fewer than `least` times in the log, and users left with nothing;
-/// notes how many. Throws Error("rare_items") where nothing is left.
+/// Leaves out the items that stand fewer than `least` times in the log, and users left with
+/// nothing; notes how many. Throws Error("rare_items") where nothing is left.
 void leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter);
 
 /// Throws Error("one_user") and Error("no_repeats") for a log that nothing can be learnt from.

@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <numeric>
+#include <string>
 
 #include "quern/base/error.h"
 #include "quern/base/file.h"
@@ -18,7 +20,9 @@ namespace {
 /// A folder with pictures of one colour each and a table that names them.
 class Pictures : public testing::Test {
  protected:
-  Pictures() : folder_(fs::path(testing::TempDir()) / "quern_pictures_test") {
+  Pictures()
+      : folder_(fs::path(testing::TempDir()) /
+                ("quern_pictures_test." + std::to_string(getpid()))) {
     fs::create_directories(folder_);
     std::string table = "photo\n";
     for (int i = 0; i < 40; ++i) {
