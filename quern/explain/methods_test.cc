@@ -55,7 +55,7 @@ TEST(Kernel, SizeMassOfFourPlayers) {
 }
 
 TEST(Kernel, EverythingAskedIsExact) {
-  for (const size_t players : {2, 3, 5, 8, 11}) {
+  for (const size_t players : {2U, 3U, 5U, 8U, 11U}) {
     auto game = network(players, players);
     const Attribution exact = by(Method::kExact, game, 0);
     for (const Method method : {Method::kKernel, Method::kLeverage}) {
@@ -155,7 +155,7 @@ TEST(Sampled, SameBitsAtAnyNumberOfThreads) {
 
 TEST(Sampled, AConstantGameAndFewPlayers) {
   for (const Method method : kSampled) {
-    for (const size_t players : {2, 3, 13}) {
+    for (const size_t players : {2U, 3U, 13U}) {
       auto game = bit_game(players, [](size_t) { return 2; });
       const Attribution a = by(method, game, 0);
       EXPECT_THAT(a.phi, Pointwise(DoubleNear(1e-12), std::vector<double>(players, 0.0)));
