@@ -22,7 +22,9 @@ namespace {
 void flatten(const nlohmann::json& json, const std::string& path,
              std::map<std::string, double>& out) {
   for (const auto& [key, value] : json.items()) {
-    const std::string name = path.empty() ? key : path + "." + key;
+    std::string name = path;
+    if (!name.empty()) name += '.';
+    name += key;
     if (value.is_number()) {
       out[name] = value.get<double>();
     } else if (value.is_object()) {
@@ -172,11 +174,12 @@ Comparison compare(std::span<const ComparedRun> runs) {
     figure.best = best_of(figure.values, direction(name));
     out.figures.push_back(std::move(figure));
   }
-  for (const auto& [key, first] : runs.front().options) {
-    ComparedOption option{key, {}};
-    for (const ComparedRun& run : runs) option.values.push_back(run.options.at(key));
-    const bool differs = std::any_of(option.values.begin(), option.values.end(),
-                                     [&](const std::string& value) { return value != first; });
+  for (const auto& first : runs.front().options) {
+    ComparedOption option{first.first, {}};
+    for (const ComparedRun& run : runs) option.values.push_back(run.options.at(first.first));
+    const bool differs =
+        std::any_of(option.values.begin(), option.values.end(),
+                    [&](const std::string& value) { return value != first.second; });
     if (differs) out.options.push_back(std::move(option));
   }
   out.warnings = reasons_against(runs);
