@@ -19,8 +19,7 @@ constexpr int64_t kMostPrompts = 64;
 
 PromptGame::PromptGame(run::Run& run, ThreadPool& pool, std::vector<uint32_t> prompt,
                        std::vector<uint32_t> continuation, bool probability)
-    : run_(run),
-      prompt_(std::move(prompt)),
+    : prompt_(std::move(prompt)),
       continuation_(std::move(continuation)),
       beginning_(infer::prompt_tokens(*run.tokenizer, "")),
       probability_(probability) {

@@ -41,7 +41,6 @@ class PromptGame : public Game {
   void add(std::span<const uint8_t> shown, int64_t row);
   void run_batch(std::span<double> values);
 
-  run::Run& run_;
   std::vector<uint32_t> prompt_, continuation_, beginning_;
   bool probability_;
   size_t first_token_ = 0;  // of the prompt, that is looked at
