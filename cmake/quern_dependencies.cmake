@@ -15,6 +15,10 @@ pkg_check_modules(png REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 
+# For training over ranks; without it the program trains in one process.
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI COMPONENTS CXX)
+
 # Headers only, without a package description in Debian.
 find_path(tomlplusplus_INCLUDE toml++/toml.h REQUIRED)
 add_library(tomlplusplus::tomlplusplus INTERFACE IMPORTED)

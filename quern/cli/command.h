@@ -34,6 +34,8 @@ struct Invocation {
   Streams streams;
   run::Options options;
   Reporter* reporter = nullptr;
+  /// Called with the exit code after an error was reported; may be empty.
+  std::function<void(int)> on_failure;
 
   /// Writes to standard output and flushes. Throws IoError when that fails (a full disk, a closed
   /// pipe).

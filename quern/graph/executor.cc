@@ -175,7 +175,21 @@ struct Executor::Impl {
     }
   }
 
-  void run(bool accumulate) {
+  std::vector<int32_t> last_gradient_steps() const {
+    std::vector<int32_t> last(parameters_.parameters().size(), -1);
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      const PlannedStep& step = p_.steps[i];
+      const Node& node = p_.graph.nodes()[static_cast<size_t>(step.node)];
+      for (size_t k = 0; k < step.input_grads.size(); ++k) {
+        const auto value = static_cast<size_t>(node.inputs[k].id);
+        if (step.input_grads[k] && p_.graph.info(node.inputs[k]).kind == ValueKind::kParameter)
+          last[static_cast<size_t>(parameter_index_[value])] = static_cast<int32_t>(i);
+      }
+    }
+    return last;
+  }
+
+  void run(bool accumulate, FunctionRef<void(int32_t)> after_step) {
     if (!accumulate) {
       for (const TensorView& gradient : unwritten_)
         kernels::cpu::fill_zero(context_, gradient.f32(), gradient.elements());
@@ -193,6 +207,7 @@ struct Executor::Impl {
         kernels::cpu::scale(context_, add.from.f32(), add.from.elements(), 1, add.to.f32(), true);
       if (p_.options.trace_nan) check_nan(step);
       for (const size_t observation : step.planned->observations) observe(step, observation);
+      after_step(static_cast<int32_t>(i));
     }
   }
 
@@ -300,7 +315,13 @@ TensorView Executor::gradient(Value value) const {
   return impl_->view(place, value);
 }
 
-void Executor::run(bool accumulate) { impl_->run(accumulate); }
+void Executor::run(bool accumulate) {
+  impl_->run(accumulate, [](int32_t) {});
+}
+void Executor::run(bool accumulate, FunctionRef<void(int32_t step)> after_step) {
+  impl_->run(accumulate, after_step);
+}
+std::vector<int32_t> Executor::last_gradient_steps() const { return impl_->last_gradient_steps(); }
 const Plan& Executor::plan() const { return impl_->plan_; }
 size_t Executor::allocated_bytes() const {
   return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size();

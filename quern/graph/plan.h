@@ -79,6 +79,10 @@ class Executor {
   /// One replay. With accumulate, parameter gradients add to what the store holds; without, they
   /// replace it.
   void run(bool accumulate = false);
+  /// The same, and calls `after_step` after each step of the plan with its number.
+  void run(bool accumulate, FunctionRef<void(int32_t step)> after_step);
+  /// For each parameter of the store, the last step that writes its gradient; -1: none does.
+  std::vector<int32_t> last_gradient_steps() const;
 
   const Plan& plan() const;
   size_t allocated_bytes() const;

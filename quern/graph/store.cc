@@ -25,7 +25,7 @@ int32_t ParameterStore::declare(std::string_view name, Shape shape, ParameterGro
   return static_cast<int32_t>(parameters_.size()) - 1;
 }
 
-void ParameterStore::allocate() {
+void ParameterStore::lay_out() {
   if (laid_out_) return;
   size_t offset = 0;
   for (const ParameterGroup group :
@@ -41,11 +41,15 @@ void ParameterStore::allocate() {
     range.end = offset;
   }
   laid_out_ = true;
-  values_ = Buffer(offset * sizeof(float));
+}
+
+void ParameterStore::allocate() {
+  lay_out();
+  if (values_.size() == 0) values_ = Buffer(arena_floats() * sizeof(float));
 }
 
 void ParameterStore::allocate_gradients() {
-  if (!laid_out_) allocate();
+  allocate();
   if (gradients_.size() == 0) gradients_ = Buffer(values_.size());
 }
 

@@ -32,7 +32,9 @@ class ParameterStore {
  public:
   /// Returns the index. Throws Error on a second parameter of the same name, or after allocate().
   int32_t declare(std::string_view name, Shape shape, ParameterGroup group);
-  void allocate();
+  /// Decides every offset, without memory: nothing can be declared after it.
+  void lay_out();
+  void allocate();  // lays out first
   void allocate_gradients();
 
   std::span<const ParameterInfo> parameters() const { return parameters_; }

@@ -192,7 +192,9 @@ Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tens
                       "the checkpoint is of another model or optimizer");
   }
   for (const NamedTensor& tensor : tensors) {
-    const auto bytes = file.data(file.at(tensor.name));
+    if (tensor.values.empty()) continue;
+    const auto bytes = file.data(file.at(tensor.name))
+                           .subspan(tensor.begin * sizeof(float), tensor.values.size_bytes());
     std::memcpy(tensor.values.data(), bytes.data(), bytes.size());
   }
   return progress;

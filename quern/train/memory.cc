@@ -60,8 +60,8 @@ uint64_t available_memory() {
   return least == kUnknown ? 0 : least;
 }
 
-void require_memory(uint64_t need, uint64_t limit, std::string_view size) {
-  const uint64_t available = available_memory();
+void require_memory(uint64_t need, uint64_t limit, std::string_view size, int sharing) {
+  const uint64_t available = available_memory() / static_cast<uint64_t>(sharing);
   const uint64_t there = limit == 0       ? available
                          : available == 0 ? limit
                                           : std::min(limit, available);

@@ -7,13 +7,14 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
+#include "quern/train/memory.h"
 
 namespace quern::train {
 namespace {
 
 /// What may differ between a run and the run that goes on with it: nothing of these changes what a
 /// step does.
-constexpr std::array<std::string_view, 10> kFree = {"threads",
+constexpr std::array<std::string_view, 9> kFree = {"threads",
                                                     "device",
                                                     "memory",
                                                     "train.steps",
@@ -21,8 +22,7 @@ constexpr std::array<std::string_view, 10> kFree = {"threads",
                                                     "train.time",
                                                     "train.patience",
                                                     "train.evaluate_every",
-                                                    "train.checkpoint_every",
-                                                    "bit_exact"};
+                                                    "train.checkpoint_every"};
 
 bool is_free(std::string_view key) {
   return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
@@ -46,9 +46,22 @@ run::Options resumed_options(const fs::path& folder, const run::Options& said) {
   return options;
 }
 
+constexpr const char* kBegun = "begun";
+constexpr const char* kFinished = "finished";
+
+/// The root has decided the options and learned the tokenizer; the others take both from the folder.
+OpenedRun follow_root(const TrainRequest& request) {
+  OpenedRun opened;
+  opened.finished = request.ranks->from_root(std::string()) == kFinished;
+  opened.going_on = true;
+  if (!opened.finished) opened.options = resumed_options(request.run, request.options);
+  return opened;
+}
+
 }  // namespace
 
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter) {
+  if (!request.ranks->root()) return follow_root(request);
   const fs::path& folder = request.run;
   OpenedRun opened;
   const bool exists = run::is_run_folder(folder);
@@ -56,6 +69,7 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
     if (run::is_finished(folder)) {
       reporter.note(fmt::format("{}: the run is finished; nothing to do", folder.string()));
       opened.finished = true;
+      request.ranks->from_root(std::string(kFinished));
       return opened;
     }
     opened.options = resumed_options(folder, request.options);
@@ -74,6 +88,20 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
                      "give --steps or --epochs instead of --time");
   }
   return opened;
+}
+
+void begin_run(const TrainRequest& request, const std::function<void()>& write) {
+  if (!request.ranks->root()) return;
+  write();
+  request.ranks->from_root(std::string(kBegun));
+}
+
+MemoryNeed require_memory_for(const task::Problem& problem, const EngineOptions& engine,
+                              const run::Options& options, const Ranks& ranks) {
+  const MemoryNeed need = memory_need(problem, engine, ranks.rank(), ranks.size());
+  require_memory(need.total(), options.bytes("memory"), options.text("model.size"),
+                 ranks.on_this_machine());
+  return need;
 }
 
 TrainSummary finished_summary(const fs::path& folder) {
@@ -100,6 +128,7 @@ EngineOptions engine_options(const run::Options& options) {
   engine.batch = options.integer("train.batch");
   engine.accumulate = options.integer("train.accumulate");
   engine.seed = static_cast<uint64_t>(options.integer("seed"));
+  engine.exact = options.boolean("bit_exact");
   const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
   engine.optimizer.muon = options.text("train.optimizer") == "muon";
   engine.optimizer.beta1 = real("train.beta1");

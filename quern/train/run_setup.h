@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "quern/base/progress.h"
 #include "quern/run/options.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/ranks.h"
 #include "quern/train/trainer.h"
 
 // What training begins with, whatever it learns.
@@ -21,6 +24,7 @@ struct TrainRequest {
   bool resume = false;  // from its newest checkpoint
   run::Options options;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::shared_ptr<Ranks> ranks = std::make_shared<Ranks>();  // alone
 };
 
 /// What came of it. Losses in nats a token.
@@ -47,9 +51,16 @@ struct OpenedRun {
   bool finished = false;  // --resume of a finished run: nothing to do
 };
 /// Throws UsageError: a run is there already; options that contradict it, that `task` does not
-/// read, or that --bit-exact refuses.
+/// read, or that --bit-exact refuses. Ranks other than the root wait for begin_run() there, and then
+/// go on with the run that it has begun.
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter);
+/// What is written before training, by the root alone; then lets the other ranks begin.
+void begin_run(const TrainRequest& request, const std::function<void()>& write);
 TrainSummary finished_summary(const fs::path& folder);
+
+/// What this rank needs. Throws Error("not_enough_memory") when that is more than it may take.
+MemoryNeed require_memory_for(const task::Problem& problem, const EngineOptions& engine,
+                              const run::Options& options, const Ranks& ranks);
 
 /// Of all that must be the same for going on with a run.
 std::string options_fingerprint(const run::Options& options, const run::Pipeline& pipeline);

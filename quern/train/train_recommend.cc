@@ -19,8 +19,8 @@
 #include "quern/run/item_run.h"
 #include "quern/task/recommend.h"
 #include "quern/train/experiment_log.h"
-#include "quern/train/memory.h"
 #include "quern/train/recommend_report.h"
+#include "quern/train/run_loop.h"
 
 namespace quern::train {
 namespace {
@@ -87,21 +87,22 @@ class RecommendTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    OpenedRun opened = open_run(request_, "recommend", reporter_);
-    if (opened.finished) return finished_summary(folder_);
-    options_ = std::move(opened.options);
-    going_on_ = opened.going_on;
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    opened_ = open_run(request_, "recommend", reporter_);
+    if (opened_.finished) return finished_summary(folder_);
+    pool_ = std::make_unique<ThreadPool>(request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     read_log_of_users();
-    if (!going_on_) decide();
+    if (!opened_.going_on) decide();
     prepare();
-    score_baselines();
+    if (root()) score_baselines();
     train_model();
-    if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
+    if (root() && summary_.result.stopped_because != StopReason::kInterrupted) finish();
     return summary_;
   }
 
  private:
+  /// Whether this process writes the run folder and judges what came of it.
+  bool root() const { return request_.ranks->root(); }
+
   uint64_t seed() const { return static_cast<uint64_t>(options_.integer("seed")); }
 
   features::HistorySplit split(const data::Interactions& log) const {
@@ -200,15 +201,16 @@ class RecommendTraining {
     const EngineOptions engine = engine_options(options_);
     problem_ = std::make_unique<task::ItemProblem>(
         config_, log_, options_.number("regularise.token_dropout"), seed());
-    const MemoryNeed need = memory_need(*problem_, engine);
-    require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
+    const MemoryNeed need = require_memory_for(*problem_, engine, options_, *request_.ranks);
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
-    run::create_run_folder(folder_);
-    write_file(folder_ / run::kPipelineFile, run::to_json(pipeline_));
-    write_file(folder_ / run::kHistoriesFile, features::to_json_lines(histories_));
-    // Last: with this file the folder counts as a run.
-    write_file(folder_ / run::kOptionsFile, options_.to_toml());
-    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
+    begin_run(request_, [this] {
+      run::create_run_folder(folder_);
+      write_file(folder_ / run::kPipelineFile, run::to_json(pipeline_));
+      write_file(folder_ / run::kHistoriesFile, features::to_json_lines(histories_));
+      // Last: with this file the folder counts as a run.
+      write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    });
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_, *request_.ranks);
     summary_.parameters = engine_->parameters().count();
     summary_.planned_bytes = engine_->planned_bytes();
     summary_.allocated_bytes = engine_->allocated_bytes();
@@ -250,26 +252,11 @@ class RecommendTraining {
 
   void train_model() {
     TrainerOptions options = trainer_options(options_);
-    options.started = request_.started;
     options.peak_flops = peak_flops_;
-    options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = options_fingerprint(options_, pipeline_.record);
     options.finish_seconds = 3;
-    ExperimentLog log(folder_, 0, {});
-    Trainer trainer(*engine_, options, reporter_, log);
-    if (request_.resume) {
-      if (going_on_ && trainer.resume()) {
-        trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
-      } else {
-        reporter_.note("no checkpoint to resume from: training starts afresh");
-        log.on_resume(0);
-      }
-    } else {
-      log.write_options(options_);
-    }
-    summary_.result = trainer.run();
-    run::save_model(folder_, config_, engine_->parameters());
-    log.finish(summary_.result);
+    summary_.result = run_loop(*engine_, {&request_, &opened_, options}, reporter_);
+    if (root()) run::save_model(folder_, config_, engine_->parameters());
   }
 
   void finish() {
@@ -333,6 +320,8 @@ class RecommendTraining {
     const nlohmann::ordered_json json{{"run", folder_.string()},
                                       {"task", "recommend"},
                                       {"device", "cpu"},
+                                      {"ranks", request_.ranks->size()},
+                                {"ranks", request_.ranks->size()},
                                       {"parameters", summary_.parameters},
                                       {"steps", result.steps},
                                       {"seconds", result.seconds},
@@ -354,8 +343,8 @@ class RecommendTraining {
   const TrainRequest& request_;
   Reporter& reporter_;
   fs::path folder_;
-  run::Options options_;
-  bool going_on_ = false;
+  OpenedRun opened_;
+  run::Options& options_ = opened_.options;
   double peak_flops_ = 1;
   run::ItemPipeline pipeline_;
   features::Histories histories_;

@@ -17,8 +17,8 @@
 #include "quern/task/row_scores.h"
 #include "quern/task/table_task.h"
 #include "quern/train/experiment_log.h"
-#include "quern/train/memory.h"
 #include "quern/train/row_report.h"
+#include "quern/train/run_loop.h"
 
 namespace quern::train {
 namespace {
@@ -31,29 +31,30 @@ class RowTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    OpenedRun opened = open_run(request_, "classify", reporter_);
-    if (opened.finished) return finished_summary(folder_);
-    options_ = std::move(opened.options);
-    going_on_ = opened.going_on;
+    opened_ = open_run(request_, "classify", reporter_);
+    if (opened_.finished) return finished_summary(folder_);
     if (!options_.text("data.costs").empty())
       threshold_by_costs(std::string(options_.text("data.costs")));  // refuses before training
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    pool_ = std::make_unique<ThreadPool>(request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     task_ = task::make_table_task(request_.data, options_, reporter_);
     fit_pictures();
     features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
     features::EncodedRows validation =
         task_.pipeline.columns.encode(task_.table, task_.split.validation);
-    if (!going_on_) decide(train);
+    if (!opened_.going_on) decide(train);
     make_tokenizer(train.texts);
     configure();
-    score_baselines(train, validation);
+    if (root()) score_baselines(train, validation);
     prepare(std::move(train), std::move(validation));
     train_model();
-    if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
+    if (root() && summary_.result.stopped_because != StopReason::kInterrupted) finish();
     return summary_;
   }
 
  private:
+  /// Whether this process writes the run folder and judges what came of it.
+  bool root() const { return request_.ranks->root(); }
+
   void fit_pictures() {
     features::ColumnEncoder& columns = task_.pipeline.columns;
     if (columns.image_column().empty()) return;
@@ -92,7 +93,7 @@ class RowTraining {
   void make_tokenizer(const std::vector<std::string>& texts) {
     if (texts.empty()) return;
     const fs::path path = folder_ / run::kTokenizerFile;
-    if (going_on_ && fs::exists(path)) {
+    if (opened_.going_on && fs::exists(path)) {
       tokenizer_ = features::Tokenizer::load(path);
       return;
     }
@@ -187,15 +188,16 @@ class RowTraining {
     problem_ = std::make_unique<task::RowsProblem>(
         config_, side(std::move(train), task_.split.train), validation_, noise);
     const EngineOptions engine = engine_options(options_);
-    const MemoryNeed need = memory_need(*problem_, engine);
-    require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
+    const MemoryNeed need = require_memory_for(*problem_, engine, options_, *request_.ranks);
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
-    run::create_run_folder(folder_);
-    if (tokenizer_) tokenizer_->save(folder_ / run::kTokenizerFile);
-    write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
-    // Last: with this file the folder counts as a run.
-    write_file(folder_ / run::kOptionsFile, options_.to_toml());
-    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
+    begin_run(request_, [this] {
+      run::create_run_folder(folder_);
+      if (tokenizer_) tokenizer_->save(folder_ / run::kTokenizerFile);
+      write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
+      // Last: with this file the folder counts as a run.
+      write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    });
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_, *request_.ranks);
     summary_.parameters = engine_->parameters().count();
     summary_.planned_bytes = engine_->planned_bytes();
     summary_.allocated_bytes = engine_->allocated_bytes();
@@ -208,9 +210,7 @@ class RowTraining {
 
   void train_model() {
     TrainerOptions options = trainer_options(options_);
-    options.started = request_.started;
     options.peak_flops = peak_flops_;
-    options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = options_fingerprint(options_, task_.pipeline.record);
     options.finish_seconds = 1;
     // Once an epoch; small data not so often that evaluation takes the time.
@@ -220,21 +220,8 @@ class RowTraining {
     }
     constexpr int64_t kPatience = 16;  // Gorishniy et al. 2025
     if (options.patience == 0) options.patience = kPatience;
-    ExperimentLog log(folder_, 0, {});
-    Trainer trainer(*engine_, options, reporter_, log);
-    if (request_.resume) {
-      if (going_on_ && trainer.resume()) {
-        trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
-      } else {
-        reporter_.note("no checkpoint to resume from: training starts afresh");
-        log.on_resume(0);
-      }
-    } else {
-      log.write_options(options_);
-    }
-    summary_.result = trainer.run();
-    run::save_model(folder_, config_, engine_->parameters());
-    log.finish(summary_.result);
+    summary_.result = run_loop(*engine_, {&request_, &opened_, options}, reporter_);
+    if (root()) run::save_model(folder_, config_, engine_->parameters());
   }
 
   void finish() {
@@ -317,6 +304,7 @@ class RowTraining {
     nlohmann::ordered_json json{{"run", folder_.string()},
                                 {"task", task_.pipeline.task},
                                 {"device", "cpu"},
+                                {"ranks", request_.ranks->size()},
                                 {"parameters", summary_.parameters},
                                 {"steps", result.steps},
                                 {"seconds", result.seconds},
@@ -359,8 +347,8 @@ class RowTraining {
   const TrainRequest& request_;
   Reporter& reporter_;
   fs::path folder_;
-  run::Options options_;
-  bool going_on_ = false;
+  OpenedRun opened_;
+  run::Options& options_ = opened_.options;
   double peak_flops_ = 1;
   task::TableTask task_;
   std::shared_ptr<const features::Tokenizer> tokenizer_;
