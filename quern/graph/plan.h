@@ -30,6 +30,8 @@ struct PlanOptions {
       wrt{};  // gradients wanted of these inputs or computed values, besides all parameters
   bool parameter_gradients = true;
   std::vector<Observation> observe{};
+  /// For each node, whether backward runs it again rather than keep its outputs; empty: none.
+  std::vector<bool> recompute{};
   bool trace_nan =
       false;  // after each kernel, throw Error naming op, layer, shapes, parents on the first NaN
   bool reference = false;  // run the references instead of the kernels: tests only

@@ -51,10 +51,9 @@ struct FoundCheckpoint {
 std::optional<FoundCheckpoint> find_checkpoint(const fs::path& folder,
                                                std::vector<std::string>* damaged = nullptr);
 
-/// Reads the progress and fills `tensors`, each or the piece of each, which must be all that the file
-/// holds. Throws
-/// FormatError for a damaged file (checksum), a tensor that is missing, more, or of another shape,
-/// naming it with both shapes, and Error("newer_version").
+/// Reads the progress and fills `tensors`, each or the piece of each, which must be all that the
+/// file holds. Throws FormatError for a damaged file (checksum), a tensor that is missing, more, or
+/// of another shape, naming it with both shapes, and Error("newer_version").
 Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tensors);
 
 /// Reads and verifies a whole file without taking its tensors.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "quern/base/error.h"
@@ -15,16 +16,18 @@ namespace quern::train {
 namespace {
 
 graph::Plan make_plan(const task::Problem& problem, const graph::ParameterStore& store,
-                      task::Use use, int64_t rows) {
+                      task::Use use, int64_t rows, graph::Recompute recompute) {
+  graph::Graph graph = problem.trace(use, rows, store);
   graph::PlanOptions options;
   options.backward = use == task::Use::kTrain;
-  return graph::Plan(problem.trace(use, rows, store), options);
+  if (options.backward && recompute != graph::Recompute{})
+    options.recompute = graph::recompute_flags(graph, recompute);
+  return graph::Plan(std::move(graph), options);
 }
 
-/// Rows of the evaluation plan: the same for any number of ranks, so that a score has the same bits.
-int64_t evaluation_rows(const EngineOptions& options) {
-  return options.batch / options.accumulate;
-}
+/// Rows of the evaluation plan: the same for any number of ranks, so that a score has the same
+/// bits.
+int64_t evaluation_rows(const EngineOptions& options) { return options.batch / options.accumulate; }
 
 /// Partial sums that wait while the leaves of a rank are added in a pairwise tree.
 size_t tree_levels(const EngineOptions& options, const Leaves& leaves) {
@@ -46,10 +49,11 @@ graph::ParameterStore make_store(const task::Problem& problem, uint64_t seed) {
 }
 
 std::unique_ptr<graph::Executor> make_executor(const task::Problem& problem, task::Use use,
-                                               int64_t rows, graph::ParameterStore& parameters,
+                                               int64_t rows, graph::Recompute recompute,
+                                               graph::ParameterStore& parameters,
                                                graph::StateStore& states, ThreadPool& pool) {
-  return std::make_unique<graph::Executor>(make_plan(problem, parameters, use, rows), parameters,
-                                           states, pool);
+  return std::make_unique<graph::Executor>(make_plan(problem, parameters, use, rows, recompute),
+                                           parameters, states, pool);
 }
 
 bool has_input(const graph::Executor& executor, std::string_view name) {
@@ -113,8 +117,8 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
   const Shards::Range owned = shards.owned(rank);
   MemoryNeed need;
   need.activations =
-      make_plan(problem, store, task::Use::kTrain, leaves.rows).bytes().total() +
-      make_plan(problem, store, task::Use::kEvaluate, evaluation_rows(options)).bytes().total();
+      make_plan(problem, store, task::Use::kTrain, leaves.rows, options.recompute).bytes().total() +
+      make_plan(problem, store, task::Use::kEvaluate, evaluation_rows(options), {}).bytes().total();
   const size_t arena = store.arena_floats() * sizeof(float);
   need.parameters = 2 * arena + (owned.end - owned.begin) * sizeof(float);
   need.exchange = GradientExchange::planned_bytes(ranks) + tree_levels(options, leaves) * arena;
@@ -123,18 +127,45 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
   return need;
 }
 
-Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool,
-               Ranks& ranks)
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& options, size_t budget, int rank,
+                      int ranks) {
+  const auto need_with = [&](graph::Recompute recompute) {
+    options.recompute = recompute;
+    return memory_need(problem, options, rank, ranks);
+  };
+  const MemoryNeed plain = need_with({});
+  if (plain.total() <= budget) return plain;
+  graph::ParameterStore store;
+  problem.declare(store);
+  const int32_t layers =
+      graph::layer_count(problem.trace(task::Use::kTrain, divide_step(options, ranks).rows, store));
+  // Norms and gated units cost next to nothing, so they go before a product does.
+  const bool light_helps = need_with({layers, 0}).total() < plain.total();
+  const auto fewest = [&](const std::function<graph::Recompute(int32_t)>& of_layers) {
+    int32_t low = 0;  // does not fit
+    int32_t high = layers;
+    while (high - low > 1) {
+      const int32_t middle = (low + high) / 2;
+      (need_with(of_layers(middle)).total() <= budget ? high : low) = middle;
+    }
+    return need_with(of_layers(high));
+  };
+  if (light_helps && need_with({layers, 0}).total() <= budget)
+    return fewest([](int32_t count) { return graph::Recompute{count, 0}; });
+  return fewest([&](int32_t count) { return graph::Recompute{light_helps ? layers : 0, count}; });
+}
+
+Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool, Ranks& ranks)
     : problem_(problem),
       options_(options),
       ranks_(ranks),
       leaves_(divide_step(options, ranks.size())),
       targets_per_step_(problem.training_targets(0, options.batch)),
       parameters_(make_store(problem, options.seed)),
-      train_(
-          make_executor(problem, task::Use::kTrain, leaves_.rows, parameters_, states_, pool)),
-      evaluate_(make_executor(problem, task::Use::kEvaluate, evaluation_rows(options), parameters_,
-                              states_, pool)),
+      train_(make_executor(problem, task::Use::kTrain, leaves_.rows, options.recompute, parameters_,
+                           states_, pool)),
+      evaluate_(make_executor(problem, task::Use::kEvaluate, evaluation_rows(options), {},
+                              parameters_, states_, pool)),
       shards_(parameters_, ranks.size(), options.optimizer.muon),
       optimizer_(options.optimizer, share_of(options, shards_, ranks.rank()), parameters_, pool),
       pool_(pool),
@@ -244,8 +275,7 @@ void Engine::share_values() {
   for (int owner = 0; owner < ranks_.size(); ++owner) {
     const Shards::Range owned = shards_.owned(owner);
     for (size_t begin = owned.begin; begin < owned.end; begin += kPiece) {
-      const auto piece =
-          parameters_.values().subspan(begin, std::min(kPiece, owned.end - begin));
+      const auto piece = parameters_.values().subspan(begin, std::min(kPiece, owned.end - begin));
       requests.push_back(ranks_.transport().broadcast(std::as_writable_bytes(piece), owner));
     }
   }
@@ -279,8 +309,7 @@ Evaluation Engine::evaluate(task::Part part, uint64_t limit) {
   std::vector<double> losses((count + rows - 1) / rows), targets(losses.size());
   for (size_t i = static_cast<size_t>(ranks_.rank()); i < losses.size();
        i += static_cast<size_t>(ranks_.size())) {
-    targets[i] =
-        static_cast<double>(problem_.fill_evaluation(part, i * rows, stride, *evaluate_));
+    targets[i] = static_cast<double>(problem_.fill_evaluation(part, i * rows, stride, *evaluate_));
     evaluate_->run();
     losses[i] = problem_.evaluation_loss(*evaluate_);
   }
@@ -288,8 +317,7 @@ Evaluation Engine::evaluate(task::Part part, uint64_t limit) {
   ranks_.sum(losses);
   ranks_.sum(targets);
   Evaluation result;
-  result.targets =
-      static_cast<int64_t>(std::accumulate(targets.begin(), targets.end(), 0.0));
+  result.targets = static_cast<int64_t>(std::accumulate(targets.begin(), targets.end(), 0.0));
   result.whole = stride == 1;
   const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   result.loss = result.targets > 0 ? sum / static_cast<double>(result.targets) : 0;
@@ -320,11 +348,10 @@ std::vector<NamedTensor> Engine::tensors() {
     const auto count = static_cast<size_t>(info.shape.elements());
     const Shards::Range piece = common({info.offset, info.offset + count}, owned);
     const bool any = piece.end > piece.begin;
-    tensors.push_back(
-        {"best." + info.name, info.shape,
-         any ? best().subspan(piece.begin - owned.begin, piece.end - piece.begin)
-             : std::span<float>(),
-         any ? piece.begin - info.offset : 0});
+    tensors.push_back({"best." + info.name, info.shape,
+                       any ? best().subspan(piece.begin - owned.begin, piece.end - piece.begin)
+                           : std::span<float>(),
+                       any ? piece.begin - info.offset : 0});
   }
   for (const Optimizer::State& state : optimizer_.states()) {
     tensors.push_back({"optimizer." + state.name, Shape{static_cast<int64_t>(state.count)},

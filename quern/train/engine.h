@@ -7,6 +7,7 @@
 
 #include "quern/base/thread_pool.h"
 #include "quern/graph/plan.h"
+#include "quern/graph/recompute.h"
 #include "quern/graph/store.h"
 #include "quern/task/problem.h"
 #include "quern/train/checkpoint.h"
@@ -21,7 +22,8 @@ struct EngineOptions {
   int64_t accumulate = 1;  // parts in which one rank runs them; divides batch
   OptimizerOptions optimizer;
   uint64_t seed = 1;
-  bool exact = false;  // the same bits whatever the number of ranks
+  bool exact = false;          // the same bits whatever the number of ranks
+  graph::Recompute recompute;  // what backward makes again rather than keep
 };
 
 /// How the samples of a step are dealt out: equal leaves in the order of the samples, to each rank
@@ -53,6 +55,12 @@ struct MemoryNeed {
 /// Of rank `rank` of so many.
 MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& options, int rank = 0,
                        int ranks = 1);
+
+/// Decides what to recompute so that no more than `budget` bytes are needed: nothing where that
+/// fits, else what costs the least extra time; everything where even that does not. Returns the
+/// need.
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& options, size_t budget,
+                      int rank = 0, int ranks = 1);
 
 /// A model being trained on a problem: parameters, plans, optimizer. Knows steps, not time. What a
 /// step does follows from its number alone, so a resumed run repeats it to the bit. With ranks,

@@ -13,8 +13,8 @@ struct GatheredTensors {
   std::vector<NamedTensor> tensors;
   std::vector<std::vector<float>> memory;  // of those that were in pieces
 };
-/// All ranks call it with the same names and shapes; together the pieces must cover each tensor that
-/// is not whole on every rank.
+/// All ranks call it with the same names and shapes; together the pieces must cover each tensor
+/// that is not whole on every rank.
 GatheredTensors gather(Ranks& ranks, std::span<const NamedTensor> pieces);
 
 }  // namespace quern::train

@@ -39,9 +39,8 @@ GradientExchange::GradientExchange(Ranks& ranks, const Shards& shards, std::span
       }
     }
   }
-  std::stable_sort(chunks_.begin(), chunks_.end(), [](const Chunk& a, const Chunk& b) {
-    return a.whole_after < b.whole_after;
-  });
+  std::stable_sort(chunks_.begin(), chunks_.end(),
+                   [](const Chunk& a, const Chunk& b) { return a.whole_after < b.whole_after; });
   for (size_t i = 0; i < chunks_.size(); ++i) {
     if (chunks_[i].owner == ranks_.rank()) mine_.push_back(i);
   }

@@ -2,9 +2,9 @@
 
 #include <cstddef>
 
-// Between the program and libquern_mpi, the only part that is compiled against MPI: a table of plain
-// functions. The program finds it at run time, so that it starts where there is no MPI, and the
-// library is rebuilt for another MPI without the program.
+// Between the program and libquern_mpi, the only part that is compiled against MPI: a table of
+// plain functions. The program finds it at run time, so that it starts where there is no MPI, and
+// the library is rebuilt for another MPI without the program.
 extern "C" {
 
 struct QuernMpiLibrary {

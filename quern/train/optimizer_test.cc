@@ -120,7 +120,8 @@ TEST(Optimizer, PaddingStaysZeroAndMemoryIsAsPlanned) {
     options.muon = muon;
     options.ema = 0.5F;
     Optimizer optimizer(options, OptimizerShare::all(store), store, pool);
-    EXPECT_EQ(optimizer.allocated_bytes(), Optimizer::planned_bytes(options, OptimizerShare::all(store), store));
+    EXPECT_EQ(optimizer.allocated_bytes(),
+              Optimizer::planned_bytes(options, OptimizerShare::all(store), store));
     // Every moment is a state of the checkpoint: two a parameter for AdamW, one for Muon.
     size_t floats = 0;
     for (const auto& state : optimizer.states()) floats += state.values.size();

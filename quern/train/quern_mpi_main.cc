@@ -79,9 +79,16 @@ const char* last_error() { return error_text().c_str(); }
 void finish() { MPI_Finalize(); }
 void abort_all(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
-constexpr QuernMpiLibrary kLibrary = {
-    quern::train::kMpiLibraryVersion, start, send, receive, broadcast, sum, done, last_error,
-    finish,                           abort_all};
+constexpr QuernMpiLibrary kLibrary = {quern::train::kMpiLibraryVersion,
+                                      start,
+                                      send,
+                                      receive,
+                                      broadcast,
+                                      sum,
+                                      done,
+                                      last_error,
+                                      finish,
+                                      abort_all};
 
 }  // namespace
 

@@ -30,9 +30,7 @@ std::string machine_name() {
 }
 
 /// 32 bits, which a double holds.
-double machine_id() {
-  return static_cast<double>(hash64(machine_name()) >> 32);
-}
+double machine_id() { return static_cast<double>(hash64(machine_name()) >> 32); }
 
 bool is_gone(pid_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
 
@@ -64,10 +62,10 @@ void Ranks::find_neighbours() {
 void Ranks::require_neighbours() const {
   for (const auto& [rank, process] : neighbours_) {
     if (!is_gone(process)) continue;
-    throw Error("rank_lost",
-                fmt::format("rank {} (process {}) is gone, so all {} ranks stop", rank, process,
-                            size()),
-                "go on from the last checkpoint with --resume");
+    throw Error(
+        "rank_lost",
+        fmt::format("rank {} (process {}) is gone, so all {} ranks stop", rank, process, size()),
+        "go on from the last checkpoint with --resume");
   }
 }
 

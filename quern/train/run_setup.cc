@@ -15,14 +15,14 @@ namespace {
 /// What may differ between a run and the run that goes on with it: nothing of these changes what a
 /// step does.
 constexpr std::array<std::string_view, 9> kFree = {"threads",
-                                                    "device",
-                                                    "memory",
-                                                    "train.steps",
-                                                    "train.epochs",
-                                                    "train.time",
-                                                    "train.patience",
-                                                    "train.evaluate_every",
-                                                    "train.checkpoint_every"};
+                                                   "device",
+                                                   "memory",
+                                                   "train.steps",
+                                                   "train.epochs",
+                                                   "train.time",
+                                                   "train.patience",
+                                                   "train.evaluate_every",
+                                                   "train.checkpoint_every"};
 
 bool is_free(std::string_view key) {
   return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
@@ -49,7 +49,8 @@ run::Options resumed_options(const fs::path& folder, const run::Options& said) {
 constexpr const char* kBegun = "begun";
 constexpr const char* kFinished = "finished";
 
-/// The root has decided the options and learned the tokenizer; the others take both from the folder.
+/// The root has decided the options and learned the tokenizer; the others take both from the
+/// folder.
 OpenedRun follow_root(const TrainRequest& request) {
   OpenedRun opened;
   opened.finished = request.ranks->from_root(std::string()) == kFinished;
@@ -96,11 +97,18 @@ void begin_run(const TrainRequest& request, const std::function<void()>& write) 
   request.ranks->from_root(std::string(kBegun));
 }
 
-MemoryNeed require_memory_for(const task::Problem& problem, const EngineOptions& engine,
-                              const run::Options& options, const Ranks& ranks) {
-  const MemoryNeed need = memory_need(problem, engine, ranks.rank(), ranks.size());
-  require_memory(need.total(), options.bytes("memory"), options.text("model.size"),
-                 ranks.on_this_machine());
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
+                      const run::Options& options, const Ranks& ranks, Reporter& reporter) {
+  const uint64_t there = memory_there(options.bytes("memory"), ranks.on_this_machine());
+  const MemoryNeed need = fit_memory(problem, engine, there, ranks.rank(), ranks.size());
+  require_memory(need.total(), there, options.text("model.size"));
+  const graph::Recompute again = engine.recompute;
+  if (again != graph::Recompute{}) {
+    reporter.note(fmt::format(
+        "memory: to fit {}, backward makes again the norms and gated units of {} layers, and "
+        "everything of {}",
+        format_bytes(static_cast<double>(there)), again.light, again.full));
+  }
   return need;
 }
 

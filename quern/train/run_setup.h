@@ -51,16 +51,17 @@ struct OpenedRun {
   bool finished = false;  // --resume of a finished run: nothing to do
 };
 /// Throws UsageError: a run is there already; options that contradict it, that `task` does not
-/// read, or that --bit-exact refuses. Ranks other than the root wait for begin_run() there, and then
-/// go on with the run that it has begun.
+/// read, or that --bit-exact refuses. Ranks other than the root wait for begin_run() there, and
+/// then go on with the run that it has begun.
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter);
 /// What is written before training, by the root alone; then lets the other ranks begin.
 void begin_run(const TrainRequest& request, const std::function<void()>& write);
 TrainSummary finished_summary(const fs::path& folder);
 
-/// What this rank needs. Throws Error("not_enough_memory") when that is more than it may take.
-MemoryNeed require_memory_for(const task::Problem& problem, const EngineOptions& engine,
-                              const run::Options& options, const Ranks& ranks);
+/// Decides what backward recomputes so that this rank fits in `memory`, and says so. Throws
+/// Error("not_enough_memory") when nothing fits.
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
+                      const run::Options& options, const Ranks& ranks, Reporter& reporter);
 
 /// Of all that must be the same for going on with a run.
 std::string options_fingerprint(const run::Options& options, const run::Pipeline& pipeline);

@@ -89,7 +89,8 @@ class RecommendTraining {
     summary_.run = folder_;
     opened_ = open_run(request_, "recommend", reporter_);
     if (opened_.finished) return finished_summary(folder_);
-    pool_ = std::make_unique<ThreadPool>(request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     read_log_of_users();
     if (!opened_.going_on) decide();
     prepare();
@@ -198,10 +199,10 @@ class RecommendTraining {
 
   void prepare() {
     config_ = run::model_config(options_, static_cast<int64_t>(pipeline_.items.size()) + 1);
-    const EngineOptions engine = engine_options(options_);
+    EngineOptions engine = engine_options(options_);
     problem_ = std::make_unique<task::ItemProblem>(
         config_, log_, options_.number("regularise.token_dropout"), seed());
-    const MemoryNeed need = require_memory_for(*problem_, engine, options_, *request_.ranks);
+    const MemoryNeed need = fit_memory(*problem_, engine, options_, *request_.ranks, reporter_);
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     begin_run(request_, [this] {
       run::create_run_folder(folder_);
@@ -321,7 +322,7 @@ class RecommendTraining {
                                       {"task", "recommend"},
                                       {"device", "cpu"},
                                       {"ranks", request_.ranks->size()},
-                                {"ranks", request_.ranks->size()},
+                                      {"ranks", request_.ranks->size()},
                                       {"parameters", summary_.parameters},
                                       {"steps", result.steps},
                                       {"seconds", result.seconds},

@@ -35,7 +35,8 @@ class RowTraining {
     if (opened_.finished) return finished_summary(folder_);
     if (!options_.text("data.costs").empty())
       threshold_by_costs(std::string(options_.text("data.costs")));  // refuses before training
-    pool_ = std::make_unique<ThreadPool>(request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     task_ = task::make_table_task(request_.data, options_, reporter_);
     fit_pictures();
     features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
@@ -187,8 +188,8 @@ class RowTraining {
     validation_ = side(std::move(validation), task_.split.validation);
     problem_ = std::make_unique<task::RowsProblem>(
         config_, side(std::move(train), task_.split.train), validation_, noise);
-    const EngineOptions engine = engine_options(options_);
-    const MemoryNeed need = require_memory_for(*problem_, engine, options_, *request_.ranks);
+    EngineOptions engine = engine_options(options_);
+    const MemoryNeed need = fit_memory(*problem_, engine, options_, *request_.ranks, reporter_);
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     begin_run(request_, [this] {
       run::create_run_folder(folder_);

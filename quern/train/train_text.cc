@@ -50,7 +50,8 @@ class TextTraining {
   bool root() const { return request_.ranks->root(); }
 
   void prepare_data() {
-    pool_ = std::make_unique<ThreadPool>(request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     data::TextCorpus corpus =
         data::open_text_corpus(request_.data, task::text_options(options_), reporter_);
     if (!opened_.going_on) {
@@ -100,11 +101,11 @@ class TextTraining {
 
   void prepare_model() {
     config_ = run::model_config(options_, static_cast<int64_t>(task_.tokenizer->vocabulary()));
-    const EngineOptions engine = engine_options(options_);
+    EngineOptions engine = engine_options(options_);
     problem_ = std::make_unique<task::TextProblem>(config_, task_.train, task_.validation,
                                                    options_.number("regularise.token_dropout"),
                                                    engine.seed);
-    const MemoryNeed need = require_memory_for(*problem_, engine, options_, *request_.ranks);
+    const MemoryNeed need = fit_memory(*problem_, engine, options_, *request_.ranks, reporter_);
     peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
     begin_run(request_, [this] {
       run::create_run_folder(folder_);
@@ -122,8 +123,7 @@ class TextTraining {
         "threads",
         config_.preset, config_.layers, config_.heads, config_.width, config_.context,
         format_count(static_cast<double>(summary_.parameters)),
-        format_bytes(static_cast<double>(need.total())),
-        pool_->threads()));
+        format_bytes(static_cast<double>(need.total())), pool_->threads()));
   }
 
   std::string sample(Engine& engine, uint64_t draw = 0) {
