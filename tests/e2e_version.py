@@ -21,7 +21,8 @@ class Version(house.TestCase):
         text = self.run_ok("--help").out.decode()
         listed = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE).group(1)
         names = re.findall(r"^  (\w+)", listed, re.MULTILINE)
-        self.assertEqual(names, ["train", "check", "generate", "recommend", "evaluate", "predict", "info", "tokenizer", "bench",
+        self.assertEqual(names, ["train", "check", "generate", "recommend", "evaluate", "predict", "info", "tokenizer", "plan",
+                                 "bench",
                                  "options"])
         for name in names:
             self.assertIn("Usage: quern", self.run_ok(name, "--help").out.decode())
