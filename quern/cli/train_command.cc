@@ -94,6 +94,12 @@ int run_train(Invocation& invocation, const Flags& flags,
   request.ranks->part();
   if (!root) {
     // Says nothing.
+  } else if (invocation.json && summary.metrics_json.empty()) {
+    const nlohmann::ordered_json json{
+        {"run", summary.run.string()},
+        {"steps", summary.result.steps},
+        {"stopped_because", train::name(summary.result.stopped_because)}};
+    invocation.print(json.dump() + "\n");
   } else if (invocation.json) {
     invocation.print(nlohmann::ordered_json::parse(summary.metrics_json).dump() + "\n");
   } else if (!summary.was_finished) {

@@ -48,6 +48,19 @@ graph::ParameterStore make_store(const task::Problem& problem, uint64_t seed) {
   return store;
 }
 
+/// Memory may differ between machines, but all must run the same plan: what the scarcest needs.
+EngineOptions agreed(EngineOptions options, Ranks& ranks) {
+  const auto count = static_cast<size_t>(ranks.size());
+  std::vector<double> layers(2 * count);
+  layers[static_cast<size_t>(ranks.rank())] = options.recompute.light;
+  layers[count + static_cast<size_t>(ranks.rank())] = options.recompute.full;
+  ranks.sum(layers);
+  const auto middle = layers.begin() + static_cast<std::ptrdiff_t>(count);
+  options.recompute.light = static_cast<int32_t>(*std::max_element(layers.begin(), middle));
+  options.recompute.full = static_cast<int32_t>(*std::max_element(middle, layers.end()));
+  return options;
+}
+
 std::unique_ptr<graph::Executor> make_executor(const task::Problem& problem, task::Use use,
                                                int64_t rows, graph::Recompute recompute,
                                                graph::ParameterStore& parameters,
@@ -157,13 +170,13 @@ MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& options, size
 
 Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool, Ranks& ranks)
     : problem_(problem),
-      options_(options),
+      options_(agreed(options, ranks)),
       ranks_(ranks),
       leaves_(divide_step(options, ranks.size())),
       targets_per_step_(problem.training_targets(0, options.batch)),
       parameters_(make_store(problem, options.seed)),
-      train_(make_executor(problem, task::Use::kTrain, leaves_.rows, options.recompute, parameters_,
-                           states_, pool)),
+      train_(make_executor(problem, task::Use::kTrain, leaves_.rows, options_.recompute,
+                           parameters_, states_, pool)),
       evaluate_(make_executor(problem, task::Use::kEvaluate, evaluation_rows(options), {},
                               parameters_, states_, pool)),
       shards_(parameters_, ranks.size(), options.optimizer.muon),

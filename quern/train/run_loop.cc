@@ -17,7 +17,9 @@ TrainResult run_loop(Engine& engine, RunLoop loop, Reporter& reporter) {
   TrainObserver& observer = log ? static_cast<TrainObserver&>(*log) : nothing;
   Trainer trainer(engine, loop.trainer, reporter, observer);
   if (request.resume) {
-    if (loop.opened->going_on && trainer.resume()) {
+    // The others always find a run: the one that the root has begun.
+    const bool going_on = engine.ranks().from_root(loop.opened->going_on ? 1 : 0) > 0;
+    if (going_on && trainer.resume()) {
       engine.ranks().from_root(0);  // the root has cut the log to what still holds
       trainer.recall(read_log(request.run / run::kLogFile).evaluations);
     } else {
