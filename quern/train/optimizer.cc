@@ -73,8 +73,8 @@ graph::Graph trace_step(const OptimizerOptions& options, const OptimizerShare& s
   } else {
     const Value gradients = g.gradient("gradients", -1, vector_type(parameters.arena_floats()));
     norm = g.add(graph::OpCode::kGradientNorm, {}, std::array<Value, 1>{gradients});
+    g.name_output("norm", norm);
   }
-  g.name_output("norm", norm);
   for (const Part& part : parts_of(options, share, parameters)) {
     if (part.count() == 0) continue;
     const TensorType type{DType::kF32, part.shape};
@@ -154,7 +154,9 @@ void Optimizer::step(int64_t step, double learning_rate, float norm) {
   executor_->run();
 }
 
-float Optimizer::gradient_norm() const { return *executor_->output("norm").f32(); }
+float Optimizer::gradient_norm() const {
+  return *(share_.norm_given ? executor_->input("norm") : executor_->output("norm")).f32();
+}
 
 std::span<float> Optimizer::owned_values() const {
   return parameters_.values().subspan(share_.owned.begin, share_.owned.end - share_.owned.begin);
