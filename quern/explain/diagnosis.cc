@@ -102,8 +102,7 @@ class Diagnosing {
     task::RowAnswers answers;
     answers.targets = task::read_targets(table, run_.pipeline, rows);
     answers.answers =
-        predictor_.predict(task::make_row_inputs(run_.pipeline.columns.encode(table, rows),
-                                                 run_.config, run_.tokenizer.get()),
+        predictor_.predict(task::make_row_inputs(run_.pipeline.columns.encode(table, rows), run_),
                            run_.pipeline.temperature);
     return answers;
   }

@@ -1,0 +1,91 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "quern/train/regularisation.h"
+#include "quern/train/row_report.h"
+
+namespace quern::train {
+namespace {
+
+double value_of(std::span<const metrics::Score> scores, std::string_view name) {
+  for (const metrics::Score& score : scores)
+    if (score.name == name) return score.interval.value;
+  return std::nan("");
+}
+
+/// The best by the main metric.
+const ScoredBaseline& best_baseline(const RowReport& r) {
+  const task::MainMetric main = task::main_metric(*r.pipeline);
+  return *std::max_element(r.baselines.begin(), r.baselines.end(),
+                           [&](const ScoredBaseline& a, const ScoredBaseline& b) {
+                             const double x = value_of(a.scores, main.name);
+                             const double y = value_of(b.scores, main.name);
+                             return main.higher ? x < y : x > y;
+                           });
+}
+
+}  // namespace
+
+std::string row_headline(const RowReport& r) {
+  const task::MainMetric main = task::main_metric(*r.pipeline);
+  const ScoredBaseline& best = best_baseline(r);
+  const double ours = value_of(r.scores, main.name);
+  const double theirs = value_of(best.scores, main.name);
+  const bool wins = main.higher ? ours > theirs : ours < theirs;
+  return fmt::format("{} {:.4f}; {} on the same split has {:.4f}: {}", main.name, ours, best.name,
+                     theirs, wins ? "the transformer wins" : "the transformer does not win");
+}
+
+std::string row_metrics_json(const RowReport& r, const TrainSummary& summary,
+                             const Machine& machine) {
+  const TrainResult& result = summary.result;
+  const ScoredBaseline& best = best_baseline(r);
+  nlohmann::ordered_json json{{"run", summary.run.string()},
+                              {"task", r.pipeline->task},
+                              {"device", machine.device},
+                              {"parameters", summary.parameters},
+                              {"steps", result.steps},
+                              {"seconds", result.seconds},
+                              {"best_step", result.best_step},
+                              {"stopped_because", name(result.stopped_because)},
+                              {"rows_per_second", result.tokens_per_second}};
+  json["train"] = {{"loss", result.train.loss}};
+  json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
+  for (const metrics::Score& score : r.scores)
+    json["validation"][score.name] = score.interval.value;
+  json["baseline"] = {{"name", best.name}};
+  for (const metrics::Score& score : best.scores)
+    json["baseline"][score.name] = score.interval.value;
+  for (const ScoredBaseline& baseline : r.baselines) {
+    nlohmann::ordered_json each{{"name", baseline.name}};
+    for (const metrics::Score& score : baseline.scores) each[score.name] = score.interval.value;
+    json["baselines"].push_back(std::move(each));
+  }
+  json["verdict"] = result.verdict.text;
+  json["gap"] = result.verdict.gap;
+  json["against_overfitting"] = against_overfitting(*r.run.options, result);
+  json["share_of_peak"] = result.flops_per_second / machine.peak_flops;
+  json["planned_bytes"] = summary.planned_bytes;
+  json["allocated_bytes"] = summary.allocated_bytes;
+  return json.dump(2) + "\n";
+}
+
+std::string row_conclusion(const RowReport& r, const TrainSummary& summary) {
+  const TrainResult& result = summary.result;
+  const std::string run = summary.run.string();
+  return fmt::format(
+      "{}\n{}\ndone against overfitting: {}\nvalidation loss {:.4f}, training loss {:.4f}; {} "
+      "steps in {}, stopped because of "
+      "{}\n"
+      "run folder: {}\n  predict:     quern predict {} FILE\n  curves:      tensorboard --logdir "
+      "{}\n  report:      {}\n",
+      r.headline, result.verdict.text, against_overfitting(*r.run.options, result),
+      result.validation.loss, result.train.loss, with_commas(result.steps),
+      format_duration(result.seconds), name(result.stopped_because), run, run, run,
+      (summary.run / run::kReportFile).string());
+}
+
+}  // namespace quern::train
