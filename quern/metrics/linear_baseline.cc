@@ -123,7 +123,7 @@ double softmax(double* scores, size_t outputs) {
 Vector one_against_the_rest(const SparseRows& rows, std::span<const int32_t> labels, int32_t of,
                             double cost) {
   constexpr int kMostPasses = 200;
-  constexpr double kEnough = 0.1;
+  constexpr double kEnough = 0.001;
   const double diagonal = 0.5 / cost;
   Vector w(rows.width + 1, 0.0);
   Vector alphas(rows.rows(), 0.0);

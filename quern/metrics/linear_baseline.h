@@ -24,7 +24,7 @@ class LinearBaseline {
   /// A support vector machine for each class against the rest, squared hinge loss times `cost`,
   /// intercepts regularised as one more feature: scikit-learn's LinearSVC with C = cost. Fitted by
   /// dual coordinate descent (Hsieh et al. 2008, algorithm 1) until projected gradients span less
-  /// than 0.1, as there.
+  /// than 0.001.
   static LinearBaseline support_vectors(const SparseRows& rows, std::span<const int32_t> labels,
                                         size_t classes, double cost = 1);
 
