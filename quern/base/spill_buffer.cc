@@ -5,31 +5,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
-#include <filesystem>
 #include <utility>
 
-#include "quern/base/error.h"
+#include "quern/base/temporary_file.h"
 
 namespace quern {
 namespace {
 
 constexpr size_t kPiece = size_t{4} << 20;  // written at a time
-
-[[noreturn]] void fail(const char* what) {
-  throw IoError(std::string(what) + " a temporary file in '" +
-                    std::filesystem::temp_directory_path().string() + "': " + std::strerror(errno),
-                "free space there, or name another folder in TMPDIR",
-                errno == ENOSPC ? "disk_full" : "io");
-}
-
-int make_temporary() {
-  std::string name = (std::filesystem::temp_directory_path() / "quern.XXXXXX").string();
-  const int descriptor = ::mkstemp(name.data());
-  if (descriptor < 0) fail("cannot make");
-  ::unlink(name.c_str());
-  return descriptor;
-}
 
 }  // namespace
 
@@ -57,7 +40,7 @@ void SpillBuffer::flush() {
     const ssize_t written = ::write(descriptor_, memory_.data() + done, memory_.size() - done);
     if (written < 0) {
       if (errno == EINTR) continue;
-      fail("cannot write");
+      fail_temporary("cannot write");
     }
     done += static_cast<size_t>(written);
   }
@@ -67,7 +50,7 @@ void SpillBuffer::flush() {
 
 void SpillBuffer::append(std::string_view bytes) {
   memory_.append(bytes);
-  if (descriptor_ < 0 && memory_.size() > budget_) descriptor_ = make_temporary();
+  if (descriptor_ < 0 && memory_.size() > budget_) descriptor_ = make_temporary_file();
   if (descriptor_ >= 0 && memory_.size() > kPiece) flush();
 }
 
@@ -76,7 +59,7 @@ void SpillBuffer::finish() {
   flush();
   memory_.shrink_to_fit();
   void* data = ::mmap(nullptr, file_size_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
-  if (data == MAP_FAILED) fail("cannot map");
+  if (data == MAP_FAILED) fail_temporary("cannot map");
   mapped_ = static_cast<const char*>(data);
 }
 

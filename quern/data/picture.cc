@@ -20,25 +20,44 @@ namespace {
                     "give a whole JPEG, PNG or WebP picture, or leave its row out");
 }
 
-Picture blank(int64_t height, int64_t width, int64_t channels, std::string_view where) {
+void require_size(int64_t height, int64_t width, std::string_view where) {
   if (height < 1 || width < 1) refuse(where, "a picture without pixels");
   if (height > kLongestSide || width > kLongestSide || height * width > kMostPixels) {
     refuse(where, fmt::format("{} × {} pixels; {} a side and {} in all are the most", width, height,
                               kLongestSide, kMostPixels));
   }
+}
+
+Picture blank(int64_t height, int64_t width, int64_t channels, std::string_view where) {
+  require_size(height, width, where);
   Picture picture{height, width, channels, {}};
   picture.pixels.resize(static_cast<size_t>(height * width * channels));
   return picture;
 }
 
-Picture decode_jpeg(std::string_view bytes, std::string_view where) {
+/// The strongest of 1/8, 1/4, 1/2 that leaves the cover's pixels.
+tjscalingfactor reduction(int height, int width, const Cover& cover) {
+  for (const int by : {8, 4, 2}) {
+    const tjscalingfactor factor{1, by};
+    if (cover.height > 0 && TJSCALED(height, factor) >= cover.height &&
+        TJSCALED(width, factor) >= cover.width)
+      return factor;
+  }
+  return {1, 1};
+}
+
+Picture decode_jpeg(std::string_view bytes, std::string_view where, const Cover& cover) {
   const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), tjDestroy);
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   int width = 0, height = 0, sampling = 0, space = 0;
   if (tjDecompressHeader3(handle.get(), data, bytes.size(), &width, &height, &sampling, &space) !=
       0)
     refuse(where, fmt::format("a damaged JPEG picture ({})", tjGetErrorStr2(handle.get())));
+  require_size(height, width, where);
   const bool grey = space == TJCS_GRAY;
+  const tjscalingfactor factor = reduction(height, width, cover);
+  width = TJSCALED(width, factor);
+  height = TJSCALED(height, factor);
   Picture picture = blank(height, width, grey ? 1 : 3, where);
   // Warnings stand for lost data: a file cut short decodes with grey in its place.
   if (tjDecompress2(handle.get(), data, bytes.size(), picture.pixels.data(), width, 0, height,
@@ -114,29 +133,26 @@ Filter triangle(int64_t source, int64_t count, double scale, double begin) {
   return filter;
 }
 
-std::vector<float> as_channels(const Picture& p, int64_t channels) {
-  std::vector<float> out(static_cast<size_t>(p.height * p.width * channels));
-  const auto count = static_cast<size_t>(p.height * p.width);
-  for (size_t i = 0; i < count; ++i) {
-    const uint8_t* from = p.pixels.data() + i * static_cast<size_t>(p.channels);
-    for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
-      float& to = out[i * static_cast<size_t>(channels) + c];
-      if (p.channels == channels) {
-        to = from[c];
-      } else if (p.channels == 1) {
-        to = from[0];
-      } else {
-        to = 0.299F * from[0] + 0.587F * from[1] + 0.114F * from[2];
-      }
-    }
+/// line += weight · row y of the picture, in `channels` channels.
+void add_row(const Picture& p, int64_t y, int64_t channels, float weight,
+             std::vector<float>& line) {
+  const uint8_t* from = p.pixels.data() + y * p.width * p.channels;
+  if (p.channels == channels) {
+    for (float& to : line) to += weight * *from++;
+    return;
   }
-  return out;
+  float* to = line.data();
+  for (int64_t x = 0; x < p.width; ++x, from += p.channels) {
+    const float value =
+        p.channels == 1 ? from[0] : 0.299F * from[0] + 0.587F * from[1] + 0.114F * from[2];
+    for (int64_t c = 0; c < channels; ++c) *to++ += weight * value;
+  }
 }
 
 }  // namespace
 
-Picture decode_picture(std::string_view bytes, std::string_view where) {
-  if (bytes.starts_with("\xFF\xD8\xFF")) return decode_jpeg(bytes, where);
+Picture decode_picture(std::string_view bytes, std::string_view where, const Cover& cover) {
+  if (bytes.starts_with("\xFF\xD8\xFF")) return decode_jpeg(bytes, where, cover);
   if (bytes.starts_with("\x89PNG\r\n\x1A\n")) return decode_png(bytes, where);
   if (bytes.size() >= 12 && bytes.starts_with("RIFF") && bytes.substr(8, 4) == "WEBP")
     return decode_webp(bytes, where);
@@ -152,17 +168,13 @@ Picture fit_picture(const Picture& p, int64_t height, int64_t width, int64_t cha
   };
   const Filter rows = triangle(p.height, height, scale, begin(p.height, height));
   const Filter columns = triangle(p.width, width, scale, begin(p.width, width));
-  const std::vector<float> source = as_channels(p, channels);
   Picture out{height, width, channels, {}};
   out.pixels.reserve(static_cast<size_t>(height * width * channels));
   std::vector<float> line(static_cast<size_t>(p.width * channels));
   for (const Filter::Place& row : rows.places) {
     std::fill(line.begin(), line.end(), 0.0F);
-    for (size_t k = 0; k < row.weights.size(); ++k) {
-      const float* from =
-          source.data() + (row.first + static_cast<int64_t>(k)) * p.width * channels;
-      for (size_t i = 0; i < line.size(); ++i) line[i] += row.weights[k] * from[i];
-    }
+    for (size_t k = 0; k < row.weights.size(); ++k)
+      add_row(p, row.first + static_cast<int64_t>(k), channels, row.weights[k], line);
     for (const Filter::Place& column : columns.places) {
       for (int64_t c = 0; c < channels; ++c) {
         float sum = 0;

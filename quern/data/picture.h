@@ -19,9 +19,15 @@ struct Picture {
 inline constexpr int64_t kMostPixels = 100'000'000;
 inline constexpr int64_t kLongestSide = 32'768;
 
+/// What a decoded picture has to cover at least; 0: all its pixels are wanted.
+struct Cover {
+  int64_t height = 0, width = 0;
+};
+
 /// JPEG, PNG or WebP, by its first bytes; `where` names it in errors. Transparent parts lie on
-/// black. Throws FormatError: another format, damaged, or too large.
-Picture decode_picture(std::string_view bytes, std::string_view where);
+/// black. A JPEG larger than `cover` asks for is decoded at an eighth, a quarter or half of its
+/// size, which saves time and memory. Throws FormatError: another format, damaged, or too large.
+Picture decode_picture(std::string_view bytes, std::string_view where, const Cover& cover = {});
 
 /// Scaled until it covers height × width, by a triangle filter, and cut to it about the centre;
 /// grey as colour has three equal channels, colour as grey its luma (ITU-R BT.601).

@@ -1,5 +1,6 @@
 #include "quern/data/picture.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <turbojpeg.h>
 #include <webp/encode.h>
@@ -72,11 +73,33 @@ TEST(Picture, DamageIsRefused) {
   }
   EXPECT_THROW(decode_picture("GIF89a", "a.gif"), FormatError);
   EXPECT_THROW(decode_picture("", "empty.png"), FormatError);
-  // A header that claims 60,000 × 60,000 pixels.
-  std::string huge = png(p);
+}
+
+TEST(Picture, ALargeJpegIsDecodedAtAFractionOfItsSize) {
+  const std::string bytes = jpeg(halves(64, 128));
+  const Picture small = decode_picture(bytes, "p", {10, 10});  // an eighth would be 8 high
+  EXPECT_EQ(small.height, 16);
+  EXPECT_EQ(small.width, 32);
+  EXPECT_NEAR(small.pixels[0], 255, 6);
+  EXPECT_NEAR(small.pixels[small.pixels.size() - 1], 255, 6);
+  EXPECT_EQ(decode_picture(bytes, "p", {33, 10}).height, 64);
+  EXPECT_EQ(decode_picture(png(halves(64, 128)), "p", {10, 10}).height, 64);
+}
+
+TEST(Picture, TheLimitIsNamed) {
+  std::string huge = png(halves(16, 32));
   for (const size_t at : {size_t{16}, size_t{20}})
     huge.replace(at, 4, std::string("\0\0\xEA\x60", 4));
+  // The header's checksum no longer fits: libpng may refuse first, with the same kind of error.
   EXPECT_THROW(decode_picture(huge, "huge.png"), FormatError);
+  std::string wide = jpeg(halves(16, 32));
+  const size_t frame = wide.find("\xFF\xC0");
+  ASSERT_NE(frame, std::string::npos);
+  wide.replace(frame + 5, 4, "\xFF\x00\xFF\x00", 4);  // 65,280 a side
+  EXPECT_THAT([&] { decode_picture(wide, "wide.jpg"); },
+              testing::ThrowsMessage<FormatError>(testing::AllOf(
+                  testing::HasSubstr("wide.jpg"), testing::HasSubstr("65280 × 65280 pixels"),
+                  testing::HasSubstr("100000000"))));
 }
 
 TEST(Picture, FittingCutsAboutTheCentre) {

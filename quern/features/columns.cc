@@ -244,7 +244,8 @@ int64_t ColumnEncoder::number_bins() const {
   return pieces + 1;
 }
 
-EncodedRows ColumnEncoder::encode(const data::Table& table, std::span<const size_t> rows) const {
+EncodedRows ColumnEncoder::encode(const data::Table& table, std::span<const size_t> rows,
+                                  ThreadPool* pool) const {
   std::vector<std::string> names;
   for (const NumberFeature& feature : numbers_) names.push_back(feature.column);
   for (const CategoryFeature& feature : categories_) names.push_back(feature.column);
@@ -276,7 +277,7 @@ EncodedRows ColumnEncoder::encode(const data::Table& table, std::span<const size
   }
   if (picture_.present()) {
     out.picture = picture_;
-    out.pixels = load_pictures(picture_, table, at.back(), rows);
+    out.pixels = load_pictures(picture_, table, at.back(), rows, pool);
   }
   return out;
 }

@@ -52,7 +52,7 @@ struct EncodedRows {
   std::vector<int32_t> category_ids;  // (rows, categories)
   std::vector<std::string> texts;     // (rows) where there are text columns: joined by a line end
   PictureFeature picture;             // where there is a picture column
-  std::vector<uint8_t> pixels;        // (rows, height, width, channels) of it
+  Pixels pixels;                      // (rows, height, width, channels) of it
 };
 
 /// What turns a row of a table into model input: fitted on training rows alone, saved with the
@@ -66,7 +66,9 @@ class ColumnEncoder {
                            int64_t most_pieces = 48);
 
   /// Throws Error("missing_column") naming those that the table lacks.
-  EncodedRows encode(const data::Table& table, std::span<const size_t> rows) const;
+  /// The pool's threads decode pictures; null: this one.
+  EncodedRows encode(const data::Table& table, std::span<const size_t> rows,
+                     ThreadPool* pool = nullptr) const;
 
   std::span<const NumberFeature> numbers() const { return numbers_; }
   std::span<const CategoryFeature> categories() const { return categories_; }

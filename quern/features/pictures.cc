@@ -14,8 +14,9 @@ namespace quern::features {
 namespace {
 
 constexpr int64_t kSmallSide = 64;
-constexpr size_t kLookedAt = 100;   // pictures that decide the size
-constexpr size_t kMeasured = 1000;  // pictures that give the statistics
+constexpr size_t kLookedAt = 100;                     // pictures that decide the size
+constexpr size_t kMeasured = 1000;                    // pictures that give the statistics
+constexpr uintmax_t kMostBytes = uintmax_t{1} << 30;  // of a picture's file
 
 /// At most `most` of the rows, evenly spread.
 std::vector<size_t> spread(std::span<const size_t> rows, size_t most) {
@@ -40,9 +41,49 @@ data::Picture of_idx(const data::Idx& idx, size_t place, std::string_view name) 
   return picture;
 }
 
+/// One row's picture, scaled and cut to the feature's size.
+void load_picture(PictureLoader& loader, const PictureFeature& feature, std::string_view cell,
+                  uint8_t* out) {
+  if (!data::is_missing(cell)) {
+    const data::Cover cover{feature.height, feature.width};
+    const data::Picture fitted = data::fit_picture(loader.load(cell, cover), feature.height,
+                                                   feature.width, feature.channels);
+    std::copy(fitted.pixels.begin(), fitted.pixels.end(), out);
+    return;
+  }
+  for (int64_t i = 0; i < feature.pixels(); ++i) {
+    const double mean = feature.mean[static_cast<size_t>(i % feature.channels)];
+    out[i] = static_cast<uint8_t>(std::lround(255 * mean));
+  }
+}
+
+/// Mean and deviation of each channel.
+void measure(const Pixels& pixels, PictureFeature& feature) {
+  const auto channels = static_cast<size_t>(feature.channels);
+  const double count = static_cast<double>(pixels.size()) / static_cast<double>(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (size_t i = c; i < pixels.size(); i += channels) {
+      const double value = pixels[i] / 255.0;
+      sum += value;
+      squares += value * value;
+    }
+    feature.mean[c] = sum / count;
+    const double variance = squares / count - feature.mean[c] * feature.mean[c];
+    feature.deviation[c] = variance > 1e-6 ? std::sqrt(variance) : 1;
+  }
+}
+
 }  // namespace
 
-data::Picture PictureLoader::load(std::string_view name) {
+const data::Idx& PictureLoader::idx_file(std::string_view name, const fs::path& path) {
+  const std::scoped_lock lock(mutex_);
+  auto found = idx_.find(name);
+  if (found == idx_.end()) found = idx_.emplace(std::string(name), data::read_idx(path)).first;
+  return found->second;
+}
+
+data::Picture PictureLoader::load(std::string_view name, const data::Cover& cover) {
   const auto resolve = [&](std::string_view path) {
     const fs::path file(path);
     return file.is_absolute() ? file : folder_ / file;
@@ -55,19 +96,21 @@ data::Picture PictureLoader::load(std::string_view name) {
         std::from_chars(name.data() + hash + 1, name.data() + name.size(), place);
     if (error != std::errc() || end != name.data() + name.size())
       throw FormatError(fmt::format("'{}': no place in an IDX file", name), "write FILE#7");
-    auto found = idx_.find(name.substr(0, hash));
-    if (found == idx_.end()) {
-      const std::string file(name.substr(0, hash));
-      found = idx_.emplace(file, data::read_idx(resolve(file))).first;
-    }
-    return of_idx(found->second, place, name);
+    const std::string_view file = name.substr(0, hash);
+    return of_idx(idx_file(file, resolve(file)), place, name);
   }
   const fs::path path = resolve(name);
-  return data::decode_picture(read_file(path), path.string());
+  const uintmax_t bytes = fs::exists(path) ? fs::file_size(path) : 0;
+  if (bytes > kMostBytes) {
+    throw FormatError(fmt::format("'{}': {} bytes; a picture's file has {} at most", path.string(),
+                                  bytes, kMostBytes),
+                      "give a smaller picture, or leave its row out");
+  }
+  return data::decode_picture(read_file(path), path.string(), cover);
 }
 
 PictureFeature fit_pictures(const data::Table& table, std::string_view column,
-                            std::span<const size_t> rows, int64_t side) {
+                            std::span<const size_t> rows, int64_t side, ThreadPool* pool) {
   const auto at = static_cast<size_t>(table.find(column));
   std::vector<size_t> with;
   for (const size_t row : rows)
@@ -96,42 +139,24 @@ PictureFeature fit_pictures(const data::Table& table, std::string_view column,
     feature.height = feature.width = kSmallSide;
   }
   const std::vector<size_t> measured = spread(with, kMeasured);
-  const std::vector<uint8_t> pixels = load_pictures(feature, table, at, measured);
-  const auto channels = static_cast<size_t>(feature.channels);
-  for (size_t c = 0; c < channels; ++c) {
-    double sum = 0, squares = 0;
-    for (size_t i = c; i < pixels.size(); i += channels) {
-      const double value = pixels[i] / 255.0;
-      sum += value;
-      squares += value * value;
-    }
-    const double count = static_cast<double>(pixels.size()) / static_cast<double>(channels);
-    feature.mean[c] = sum / count;
-    const double variance = squares / count - feature.mean[c] * feature.mean[c];
-    feature.deviation[c] = variance > 1e-6 ? std::sqrt(variance) : 1;
-  }
+  measure(load_pictures(feature, table, at, measured, pool), feature);
   return feature;
 }
 
-std::vector<uint8_t> load_pictures(const PictureFeature& feature, const data::Table& table,
-                                   size_t column, std::span<const size_t> rows) {
+Pixels load_pictures(const PictureFeature& feature, const data::Table& table, size_t column,
+                     std::span<const size_t> rows, ThreadPool* pool) {
   PictureLoader loader(table.folder());
-  std::vector<uint8_t> out;
-  out.reserve(rows.size() * static_cast<size_t>(feature.pixels()));
-  for (const size_t row : rows) {
-    const std::string_view cell = table.cell(row, column);
-    if (!data::is_missing(cell)) {
-      const data::Picture fitted =
-          data::fit_picture(loader.load(cell), feature.height, feature.width, feature.channels);
-      out.insert(out.end(), fitted.pixels.begin(), fitted.pixels.end());
-      continue;
-    }
-    for (int64_t i = 0; i < feature.pixels(); ++i) {
-      const double mean = feature.mean[static_cast<size_t>(i % feature.channels)];
-      out.push_back(static_cast<uint8_t>(std::lround(255 * mean)));
-    }
+  const auto size = static_cast<size_t>(feature.pixels());
+  Pixels pixels(rows.size() * size);
+  const auto load_one = [&](size_t i, int) {
+    load_picture(loader, feature, table.cell(rows[i], column), pixels.data() + i * size);
+  };
+  if (pool != nullptr) {
+    pool->parallel_for(rows.size(), load_one);
+  } else {
+    for (size_t i = 0; i < rows.size(); ++i) load_one(i, 0);
   }
-  return out;
+  return pixels;
 }
 
 }  // namespace quern::features
