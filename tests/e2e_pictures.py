@@ -86,22 +86,75 @@ class Pictures(house.TestCase):
         self.assertIn("ask for", refused.err)
 
     def test_a_column_beside_others(self):
-        folder = self.make_folder("p", 100, 5)
+        """One table of pictures, numbers, categories and texts: each carries a part of the answer."""
+        self.make_folder("p", 100, 5)
         draw = random.Random(6)
-        lines = ["photo,weight,price"]
+        rows = []
         for label in ["lying", "upright"]:
             for i in range(100):
-                weight = draw.uniform(0, 10)
-                price = 10 * weight + (50 if label == "upright" else 0)
-                lines.append(f"p/{label}/{i:03d}.png,{weight:.2f},{price:.2f}")
-        table = self.folder / "goods.csv"
-        table.write_text("\n".join(lines) + "\n")
-        self.assertTrue(folder.is_dir())
+                weight, brand = draw.uniform(0, 10), draw.choice(["plain", "fine"])
+                words = draw.choice(["a sturdy thing for the house", "scratched and sold as it is"])
+                price = 10 * weight + (50 if label == "upright" else 0) + (30 if brand == "fine" else 0)
+                price -= 40 if "scratched" in words else 0
+                rows.append([f"p/{label}/{i:03d}.png", f"{weight:.2f}", brand, words, f"{price:.2f}"])
+        draw.shuffle(rows)
+        for name, part in {"goods.csv": rows[:160], "fresh.csv": rows[160:]}.items():
+            with open(self.folder / name, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([["photo", "weight", "brand", "words", "price"], *part])
         run = self.folder / "run"
-        result = json.loads(self.run_ok("train", table, "--target", "price", "--out", run, "--json", *TRAIN, "--steps", "300",
-                                        "--set", "regularise.ensemble=2").out)
-        self.assertEqual(result["task"], "regress")
-        self.assertGreater(result["validation"]["r2"], 0.5)
+        done = self.run_ok("train", self.folder / "goods.csv", "--target", "price", "--out", run, "--json", *TRAIN,
+                           "--steps", "300", "--set", "regularise.ensemble=2", "--set", "data.types=words = text, brand = category")
+        self.assertEqual(json.loads(done.out)["task"], "regress")
+        pipeline = json.loads((run / "pipeline.json").read_text(encoding="utf-8"))
+        self.assertIn("photo", json.dumps(pipeline))
+        scored = json.loads(self.run_ok("evaluate", run, self.folder / "fresh.csv", "--json").out)
+        whole = scored["metrics"]["r2"]["value"]
+        self.assertGreater(whole, 0.6)
+        # A table that lies elsewhere names its pictures from there.
+        moved = self.folder / "elsewhere"
+        moved.mkdir()
+        (moved / "fresh.csv").write_bytes((self.folder / "fresh.csv").read_bytes())
+        refused = house.quern("predict", run, moved / "fresh.csv")
+        self.assertEqual(refused.code, 1)
+        self.assertIn("elsewhere", refused.err)
+        # Without its picture a row is still answered; the pictures together say something.
+        for row in rows[160:]:
+            row[0] = ""
+        with open(self.folder / "blind.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["photo", "weight", "brand", "words", "price"], *rows[160:]])
+        blind = json.loads(self.run_ok("evaluate", run, self.folder / "blind.csv", "--json").out)
+        self.assertLess(blind["metrics"]["r2"]["value"], whole)
+
+    def test_what_is_no_picture_is_refused_in_one_line(self):
+        data = self.make_folder("train", 4, 9)
+        victim = data / "lying" / "001.png"
+        whole = victim.read_bytes()
+        head = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+        chunk = struct.pack(">I", len(head)) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+        for bytes_, said in [
+                (whole[:60], "damaged PNG"), (b"", "neither JPEG nor PNG nor WebP"),
+                (b"\xff\xd8\xff\xe0 no picture", "damaged JPEG"),
+                (b"RIFF\x10\0\0\0WEBPVP8 \0\0\0\0", "damaged WebP"),
+                (whole[:8] + chunk + whole[33:], "40000 × 40000 pixels; 32768 a side and 100000000 in all")]:
+            victim.write_bytes(bytes_)
+            refused = house.quern("train", data, "--out", self.folder / "run", "--steps", "2")
+            self.assertEqual(refused.code, 1, said)
+            errors = [line for line in refused.err.splitlines() if "error" in line]
+            self.assertEqual(len(errors), 1, refused.err)
+            self.assertIn("001.png", errors[0])
+            self.assertIn(said, errors[0])
+            self.assertFalse((self.folder / "run" / "model.safetensors").exists())
+
+    def test_augmentation_is_said_and_same_at_any_number_of_threads(self):
+        data = self.make_folder("train", 20, 11)
+        files = []
+        for threads in ["1", "2"]:
+            run = self.folder / f"run{threads}"
+            done = self.run_ok("train", data, "--out", run, *TRAIN, "--steps", "12", "--threads", threads,
+                               "--set", "regularise.mixup=0.4")
+            files.append((run / "model.safetensors").read_bytes())
+        self.assertIn("augmentation: strong (fewer than 3000 rows), RandAugment 5 of 10, mixup 0.4, cutmix 0.3", done.err)
+        self.assertEqual(*files)
 
 
 if __name__ == "__main__":

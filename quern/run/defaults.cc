@@ -30,6 +30,8 @@ constexpr std::array<Row, 6> kRows = {{
     {"large", kAny, 24, 16, 1024, 1024, 16, 3e-4, 0.1},
 }};
 
+constexpr uint64_t kFewPictures = 3000;
+
 const Row& row_for(std::string_view size, double seconds) {
   return *std::find_if(kRows.begin(), kRows.end(),
                        [&](const Row& row) { return row.size == size && seconds <= row.seconds; });
@@ -150,6 +152,25 @@ void decide_text(Options& options, const TextFacts& facts) {
 
 namespace {
 
+/// Augmentation makes up for pictures that are missing; where there are many, it takes time from
+/// them (bench/pictures.py).
+void decide_picture_noise(Options& options, const RowFacts& facts) {
+  const bool few = facts.rows < kFewPictures;
+  const std::string why = few ? fmt::format("fewer than {} rows", kFewPictures)
+                              : fmt::format("{} rows or more", kFewPictures);
+  const auto set = [&](std::string_view key, auto value) {
+    options.set(key, value, Layer::kData, why);
+  };
+  if (options.text("regularise.augment") == "auto")
+    set("regularise.augment", std::string_view(few ? "strong" : "light"));
+  const std::string level(options.text("regularise.augment"));
+  options.set("regularise.randaugment", level == "strong" ? 5.0 : 0.0, Layer::kData,
+              "augment = " + level);
+  const bool mixes = level == "strong" && facts.classify;
+  options.set("regularise.mixup", mixes ? 0.2 : 0.0, Layer::kData, "augment = " + level);
+  options.set("regularise.cutmix", mixes ? 0.3 : 0.0, Layer::kData, "augment = " + level);
+}
+
 void decide_row_size(Options& options, const RowFacts& facts) {
   const bool small = facts.rows < 3000;
   const bool pictures = facts.picture_side > 0;
@@ -215,8 +236,10 @@ void decide_row_size(Options& options, const RowFacts& facts) {
     by_data("regularise.head_dropout", 0.0);
     by_data("regularise.ensemble", int64_t{1});
     by_data("regularise.ema", small ? 0.99 : 0.998);
-    if (options.text("regularise.augment") == "auto")
-      by_data("regularise.augment", std::string_view(small ? "strong" : "light"));
+    decide_picture_noise(options, facts);
+  } else {
+    for (const char* key : {"regularise.randaugment", "regularise.mixup", "regularise.cutmix"})
+      by_data(key, 0.0);
   }
 }
 

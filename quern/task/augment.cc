@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
+
+#include "quern/task/rand_augment.h"
 
 namespace quern::task {
 
@@ -13,13 +16,18 @@ PictureNoise picture_noise(std::string_view level, const features::PictureFeatur
   if (level == "strong") {
     noise.flip = true;
     noise.erase = 0.25;
-    noise.mix = 0.5;
   }
   return noise;
 }
 
 void write_picture(const features::PictureFeature& f, std::span<const uint8_t> pixels,
                    const PictureNoise* noise, Random& random, float* out) {
+  thread_local std::vector<uint8_t> changed;
+  if (noise != nullptr && noise->strength > 0) {
+    changed.assign(pixels.begin(), pixels.end());
+    rand_augment(f, noise->strength, random, changed);
+    pixels = changed;
+  }
   int64_t down = 0, right = 0;
   bool flip = false;
   if (noise != nullptr) {
@@ -73,6 +81,20 @@ void paste(const features::PictureFeature& f, const Rectangle& where, const floa
     const int64_t at = (y * f.width + where.left) * f.channels;
     std::copy(from + at, from + at + where.width * f.channels, to + at);
   }
+}
+
+double draw_mix_share(Random& random) {
+  constexpr double kAlpha = 0.8;
+  for (;;) {
+    const double a = std::pow(random.uniform(), 1 / kAlpha);
+    const double b = std::pow(random.uniform(), 1 / kAlpha);
+    if (a + b > 0 && a + b <= 1) return a / (a + b);
+  }
+}
+
+void blend(std::span<const float> from, double share, float* to) {
+  const auto theirs = static_cast<float>(share);
+  for (size_t i = 0; i < from.size(); ++i) to[i] += theirs * (from[i] - to[i]);
 }
 
 }  // namespace quern::task

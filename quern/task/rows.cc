@@ -173,8 +173,15 @@ void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
                std::span<const int64_t> indices, const graph::Executor& executor,
                const RowNoise* noise, uint64_t first_sample) {
   RowFiller filler(config, rows, executor, noise);
-  for (size_t b = 0; b < indices.size(); ++b)
+  const auto fill = [&](size_t b, int) {
     filler.fill(static_cast<int64_t>(b), indices[b], first_sample + b);
+  };
+  // A picture takes long enough to be worth a thread.
+  if (config.has_image()) {
+    executor.pool().parallel_for(indices.size(), fill);
+  } else {
+    for (size_t b = 0; b < indices.size(); ++b) fill(b, 0);
+  }
 }
 
 RowsProblem::RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
@@ -226,37 +233,47 @@ void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
   if (config_.mixes) fill_partners(first, executor);
 }
 
-/// Cutmix (Yun et al. 2019): a rectangle of another row's picture, and its label by the share.
+/// Cutmix (Yun et al. 2019): a rectangle of another row's picture, and its label by the share;
+/// mixup (Zhang et al. 2018): the whole of it, faintly.
 void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
-  const features::PictureFeature& feature = train_.inputs.columns.picture;
-  const auto size = static_cast<size_t>(feature.pixels());
-  const uint64_t count = samples();
+  const auto size = static_cast<size_t>(train_.inputs.columns.picture.pixels());
+  const auto members = static_cast<size_t>(config_.members);
   float* image = executor.input("image").f32();
   float* weights = executor.input("row_weight").f32();
   float* partner_weights = executor.input("partner_weight").f32();
   int32_t* partners = executor.input("partner_targets").i32();
-  const auto members = static_cast<size_t>(config_.members);
-  std::vector<float> other(size);
-  for (size_t b = 0; b < indices_.size(); ++b) {
-    Random random(noise_.seed, Stream::kMix, first + b);
-    const bool mixes = random.uniform() < noise_.picture.mix;
-    const uint64_t row = mixes ? random.below(count) : static_cast<uint64_t>(indices_[b]);
-    double share = 0;
-    if (mixes) {
-      write_picture(
-          feature,
-          std::span(train_.inputs.columns.pixels).subspan(static_cast<size_t>(row) * size, size),
-          &noise_.picture, random, other.data());
-      const Rectangle where = draw_rectangle(feature, random.uniform(), random);
-      share = where.share(feature);
-      paste(feature, where, other.data(), image + b * size);
-    }
+  executor.pool().parallel_for(indices_.size(), [&](size_t b, int) {
+    auto row = static_cast<uint64_t>(indices_[b]);
+    const double share = mix_in(first + b, row, image + b * size);
     for (size_t k = b * members; k < (b + 1) * members; ++k) {
       partners[k] = train_.targets.classes[row];
       partner_weights[k] = weights[k] * static_cast<float>(share);
       weights[k] *= static_cast<float>(1 - share);
     }
+  });
+}
+
+/// Mixes another row into a sample's picture, or not; `row` becomes the other. Returns its share.
+double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const {
+  const PictureNoise& noise = noise_.picture;
+  Random random(noise_.seed, Stream::kMix, sample);
+  const double chance = random.uniform();
+  if (chance >= noise.cutmix + noise.mixup) return 0;
+  row = random.below(samples());
+  const features::PictureFeature& feature = train_.inputs.columns.picture;
+  const auto size = static_cast<size_t>(feature.pixels());
+  thread_local std::vector<float> other;
+  other.resize(size);
+  write_picture(feature, std::span(train_.inputs.columns.pixels).subspan(row * size, size), &noise,
+                random, other.data());
+  if (chance >= noise.cutmix) {
+    const double share = draw_mix_share(random);
+    blend(other, share, picture);
+    return share;
   }
+  const Rectangle where = draw_rectangle(feature, random.uniform(), random);
+  paste(feature, where, other.data(), picture);
+  return where.share(feature);
 }
 
 uint64_t RowsProblem::evaluation_samples(Part part) const {

@@ -83,6 +83,7 @@ class RowsProblem : public Problem {
 
   model::EncoderConfig config_;
   void fill_partners(uint64_t first, graph::Executor& executor);
+  double mix_in(uint64_t sample, uint64_t& row, float* picture) const;
 
   Side train_, validation_;
   RowNoise noise_;

@@ -40,9 +40,10 @@ class RowTraining {
     pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
     task_ = task::make_table_task(request_.data, options_, reporter_);
     fit_pictures();
-    features::EncodedRows train = task_.pipeline.columns.encode(task_.table, task_.split.train);
+    features::EncodedRows train =
+        task_.pipeline.columns.encode(task_.table, task_.split.train, pool_.get());
     features::EncodedRows validation =
-        task_.pipeline.columns.encode(task_.table, task_.split.validation);
+        task_.pipeline.columns.encode(task_.table, task_.split.validation, pool_.get());
     if (!going_on_) decide(train);
     make_tokenizer(train.texts);
     configure();
@@ -60,8 +61,8 @@ class RowTraining {
     reporter_.progress("looking at the pictures");
     const int64_t side =
         options_.is_auto("model.image_size") ? 0 : options_.integer("model.image_size");
-    columns.set_picture(
-        features::fit_pictures(task_.table, columns.image_column(), task_.split.train, side));
+    columns.set_picture(features::fit_pictures(task_.table, columns.image_column(),
+                                               task_.split.train, side, pool_.get()));
     const features::PictureFeature& p = columns.picture();
     reporter_.note(fmt::format("pictures: {} × {} pixels, {}; override with model.image_size",
                                p.width, p.height, p.channels == 3 ? "colour" : "grey"));
@@ -81,12 +82,22 @@ class RowTraining {
       facts.bytes = lengths[lengths.size() * 19 / 20];
     }
     run::decide_rows(options_, facts);
+    if (facts.picture_side > 0) note_augmentation();
     for (const auto& [key, flag] : std::initializer_list<std::pair<const char*, const char*>>{
              {"model.preset", "--preset"}, {"model.size", "--size"}, {"train.time", "--time"}}) {
       if (options_.is_explicit(key) || options_.text(key).empty()) continue;
       reporter_.note(fmt::format("{}: {} ({}; override with {})", key, options_.text(key),
                                  options_.who(key), flag));
     }
+  }
+
+  void note_augmentation() {
+    const auto rate = [&](const char* key) { return options_.number(key); };
+    reporter_.note(fmt::format(
+        "augmentation: {} ({}), RandAugment {} of 10, mixup {}, cutmix {}; override with "
+        "--set regularise.augment=off|light|strong, .randaugment, .mixup, .cutmix",
+        options_.text("regularise.augment"), options_.who("regularise.augment"),
+        rate("regularise.randaugment"), rate("regularise.mixup"), rate("regularise.cutmix")));
   }
 
   void make_tokenizer(const std::vector<std::string>& texts) {
@@ -131,7 +142,7 @@ class RowTraining {
       config_.image = {};
     }
     const bool classify = task_.pipeline.task == "classify";
-    config_.mixes = classify && picture_noise().mix > 0;
+    config_.mixes = picture_noise().mixes();
     config_.answer = classify ? model::Answer::kClass : model::Answer::kValue;
     config_.outputs = classify ? static_cast<int64_t>(task_.pipeline.classes.size()) : 1;
     config_.validate();
@@ -160,7 +171,11 @@ class RowTraining {
   task::PictureNoise picture_noise() const {
     task::PictureNoise noise =
         task::picture_noise(options_.text("regularise.augment"), task_.pipeline.columns.picture());
-    if (task_.pipeline.task != "classify") noise.mix = 0;
+    if (!task_.pipeline.columns.picture().present()) return noise;
+    noise.strength = options_.number("regularise.randaugment");
+    if (task_.pipeline.task != "classify") return noise;
+    noise.cutmix = options_.number("regularise.cutmix");
+    noise.mixup = options_.number("regularise.mixup");
     return noise;
   }
 
