@@ -66,7 +66,7 @@ TEST_F(Pictures, AreTheSameByOneThreadAndByMany) {
   EXPECT_EQ(load_pictures(feature, table, 0, all(table), &pool), alone);
   ASSERT_EQ(alone.size(), 41U * 5 * 5 * 3);
   EXPECT_EQ(alone[7 * 75], 35);
-  EXPECT_EQ(alone[40 * 75], 98);  // without a picture: the mean colour
+  EXPECT_NEAR(alone[40 * 75], 97.5, 0.5);  // without a picture: the mean colour
 }
 
 TEST_F(Pictures, ABrokenOneIsNamed) {

@@ -302,7 +302,6 @@ TensorView Executor::gradient(Value value) const {
 
 void Executor::run(bool accumulate) { impl_->run(accumulate); }
 const Plan& Executor::plan() const { return impl_->plan_; }
-ThreadPool& Executor::pool() const { return impl_->context_.pool; }
 size_t Executor::allocated_bytes() const {
   return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size();
 }

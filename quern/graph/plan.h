@@ -82,8 +82,6 @@ class Executor {
 
   const Plan& plan() const;
   size_t allocated_bytes() const;
-  /// The threads that it runs on, for who fills its inputs.
-  ThreadPool& pool() const;
 
  private:
   struct Impl;

@@ -42,7 +42,7 @@ std::vector<float> RowPredictor::predict(const task::RowInputs& rows, double tem
     graph::Executor& executor = executor_for(batch);
     indices.assign(static_cast<size_t>(batch), -1);
     std::iota(indices.begin(), indices.begin() + count, first);
-    task::fill_rows(config_, rows, indices, executor);
+    task::fill_rows(config_, rows, indices, executor, nullptr, 0, &pool_);
     executor.run();
     task::average_members(config_, executor.output("logits").f32_span(), count,
                           answers.data() + first * config_.outputs);

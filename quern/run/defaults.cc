@@ -248,7 +248,10 @@ void decide_row_size(Options& options, const RowFacts& facts) {
 void decide_rows(Options& options, const RowFacts& facts) {
   if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
       options.text("train.time").empty()) {
-    options.set("train.time", "4m", Layer::kData, "no --time, --steps or --epochs given");
+    const bool many = facts.picture_side > 0 && facts.rows >= kFewPictures;
+    options.set("train.time", many ? "15m" : "4m", Layer::kData,
+                many ? fmt::format("{} pictures, and no --time, --steps or --epochs", facts.rows)
+                     : "no --time, --steps or --epochs given");
   }
   decide_row_size(options, facts);
   decide_by_preset(options);

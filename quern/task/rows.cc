@@ -143,6 +143,13 @@ class RowFiller {
   float* image_ = nullptr;
 };
 
+/// body(index, worker) for each; by the pool's threads where there is one.
+template <typename Body>
+void for_rows(size_t count, ThreadPool* pool, const Body& body) {
+  if (pool != nullptr) return pool->parallel_for(count, body);
+  for (size_t i = 0; i < count; ++i) body(i, 0);
+}
+
 }  // namespace
 
 RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
@@ -171,17 +178,12 @@ RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig
 
 void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
                std::span<const int64_t> indices, const graph::Executor& executor,
-               const RowNoise* noise, uint64_t first_sample) {
+               const RowNoise* noise, uint64_t first_sample, ThreadPool* pool) {
   RowFiller filler(config, rows, executor, noise);
   const auto fill = [&](size_t b, int) {
     filler.fill(static_cast<int64_t>(b), indices[b], first_sample + b);
   };
-  // A picture takes long enough to be worth a thread.
-  if (config.has_image()) {
-    executor.pool().parallel_for(indices.size(), fill);
-  } else {
-    for (size_t b = 0; b < indices.size(); ++b) fill(b, 0);
-  }
+  for_rows(indices.size(), config.has_image() ? pool : nullptr, fill);
 }
 
 RowsProblem::RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
@@ -229,7 +231,7 @@ void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
       }
     }
   }
-  fill_rows(config_, train_.inputs, indices_, executor, &noise_, first);
+  fill_rows(config_, train_.inputs, indices_, executor, &noise_, first, pool_);
   if (config_.mixes) fill_partners(first, executor);
 }
 
@@ -242,7 +244,7 @@ void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
   float* weights = executor.input("row_weight").f32();
   float* partner_weights = executor.input("partner_weight").f32();
   int32_t* partners = executor.input("partner_targets").i32();
-  executor.pool().parallel_for(indices_.size(), [&](size_t b, int) {
+  for_rows(indices_.size(), pool_, [&](size_t b, int) {
     auto row = static_cast<uint64_t>(indices_[b]);
     const double share = mix_in(first + b, row, image + b * size);
     for (size_t k = b * members; k < (b + 1) * members; ++k) {
@@ -293,7 +295,7 @@ int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
     ++counted;
   }
   evaluated_ = part;
-  fill_rows(config_, side(part).inputs, indices_, executor);
+  fill_rows(config_, side(part).inputs, indices_, executor, nullptr, 0, pool_);
   return counted;
 }
 

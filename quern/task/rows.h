@@ -43,10 +43,12 @@ struct RowNoise {
 };
 
 /// Fills the inputs of a traced encoder: row b of the batch with row indices[b]; -1: a row of
-/// padding. `samples` names each row's draw; noise only where it is given.
+/// padding. `samples` names each row's draw; noise only where it is given. The pool's threads
+/// (null: this one) fill pictures.
 void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
                std::span<const int64_t> indices, const graph::Executor& executor,
-               const RowNoise* noise = nullptr, uint64_t first_sample = 0);
+               const RowNoise* noise = nullptr, uint64_t first_sample = 0,
+               ThreadPool* pool = nullptr);
 
 /// The answers of rows: classes, or standardised values; and what each counts for.
 struct RowTargets {
@@ -64,6 +66,8 @@ class RowsProblem : public Problem {
   };
   RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
               const RowNoise& noise);
+  /// Pictures are drawn by its threads from now on.
+  void use(ThreadPool& pool) { pool_ = &pool; }
 
   void declare(graph::ParameterStore& store) const override;
   void initialise(graph::ParameterStore& store, uint64_t seed) const override;
@@ -87,6 +91,7 @@ class RowsProblem : public Problem {
 
   Side train_, validation_;
   RowNoise noise_;
+  ThreadPool* pool_ = nullptr;
   std::vector<int64_t> indices_;   // of the batch filled last
   Part evaluated_ = Part::kTrain;  // whose rows they are
 };

@@ -201,6 +201,7 @@ class RowTraining {
     validation_ = side(std::move(validation), task_.split.validation);
     problem_ = std::make_unique<task::RowsProblem>(
         config_, side(std::move(train), task_.split.train), validation_, noise);
+    problem_->use(*pool_);
     const EngineOptions engine = engine_options(options_);
     const MemoryNeed need = memory_need(*problem_, engine);
     require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));

@@ -66,32 +66,53 @@ HWY_INLINE void copy_floats(const float* from, int64_t count, float* to) {
   if (i < count) store_first(load_first(from + i, count - i), to + i, count - i);
 }
 
-/// Window `index` of all pictures in a line.
-HWY_INLINE void lay_out(const Windows& w, const float* x, int64_t index, float* to) {
-  const float* picture = x + index / w.count() * w.picture();
-  const int64_t place = index % w.count();
-  const int64_t top = place / w.columns() * w.stride - w.padding;
-  const int64_t left = place % w.columns() * w.stride - w.padding;
-  const int64_t line = w.kernel * w.channels;
-  const int64_t begin = std::clamp<int64_t>(-left, 0, w.kernel) * w.channels;
-  const int64_t end = std::clamp<int64_t>(w.width - left, 0, w.kernel) * w.channels;
-  for (int64_t k = 0; k < w.kernel; ++k, to += line) {
-    const int64_t y = top + k;
-    if (y < 0 || y >= w.height || begin >= end) {
-      std::fill(to, to + line, 0.0F);
-      continue;
-    }
-    const float* from = picture + (y * w.width + left) * w.channels;
-    if (begin > 0) std::fill(to, to + begin, 0.0F);
-    copy_floats(from + begin, end - begin, to + begin);
-    if (end < line) std::fill(to + end, to + line, 0.0F);
+/// Walks over the windows of all pictures in order, without a division for each.
+class Cursor {
+ public:
+  Cursor(const Windows& w, const float* x, int64_t index)
+      : w_(w), rows_(w.rows()), columns_(w.columns()) {
+    picture_ = x + index / (rows_ * columns_) * w.picture();
+    row_ = index / columns_ % rows_;
+    column_ = index % columns_;
   }
-}
+
+  /// This window's pixels in a line; goes on to the next.
+  HWY_INLINE void lay_out(float* to) {
+    const int64_t top = row_ * w_.stride - w_.padding;
+    const int64_t left = column_ * w_.stride - w_.padding;
+    const int64_t line = w_.kernel * w_.channels;
+    const int64_t begin = std::clamp<int64_t>(-left, 0, w_.kernel) * w_.channels;
+    const int64_t end = std::clamp<int64_t>(w_.width - left, 0, w_.kernel) * w_.channels;
+    for (int64_t y = top; y < top + w_.kernel; ++y, to += line) {
+      if (y < 0 || y >= w_.height || begin >= end) {
+        std::fill(to, to + line, 0.0F);
+        continue;
+      }
+      const float* from = picture_ + (y * w_.width + left) * w_.channels;
+      if (begin > 0) std::fill(to, to + begin, 0.0F);
+      copy_floats(from + begin, end - begin, to + begin);
+      if (end < line) std::fill(to + end, to + line, 0.0F);
+    }
+    if (++column_ < columns_) return;
+    column_ = 0;
+    if (++row_ < rows_) return;
+    row_ = 0;
+    picture_ += w_.picture();
+  }
+
+ private:
+  const Windows& w_;
+  int64_t rows_, columns_;
+  const float* picture_;
+  int64_t row_, column_;
+};
 
 void unfold_windows(const Context& context, const Windows& w, const float* x, float* y) {
-  for_chunks(context, w.batch * w.count(), rows_per_task(w.pixels()),
+  const int64_t size = w.pixels();
+  for_chunks(context, w.batch * w.count(), rows_per_task(size),
              [&](int64_t begin, int64_t end) HWY_ATTR {
-               for (int64_t i = begin; i < end; ++i) lay_out(w, x, i, y + i * w.pixels());
+               Cursor cursor(w, x, begin);
+               for (int64_t i = begin; i < end; ++i) cursor.lay_out(y + i * size);
              });
 }
 
@@ -115,9 +136,10 @@ void convolve_windows(const Context& context, const Windows& w, int64_t outputs,
     tile.k = tile.lda = k;
     tile.ldb = kTileColumns;
     tile.ldc = tile.ld_from = outputs;
+    Cursor cursor(w, x, begin);
     for (int64_t i = begin; i < end; i += kTileRows) {
       const int64_t rows = std::min(kTileRows, end - i);
-      for (int64_t r = 0; r < rows; ++r) lay_out(w, x, i + r, lines.data() + r * k);
+      for (int64_t r = 0; r < rows; ++r) cursor.lay_out(lines.data() + r * k);
       tile.a = lines.data();
       for (int64_t j = 0; j < outputs; j += kTileColumns) {
         tile.b = packed + j * k;
@@ -140,9 +162,10 @@ HWY_INLINE void multiply_strip(const Windows& w, int64_t outputs, const float* x
   tile.lda = outputs;
   tile.ldb = padded(k);
   tile.ldc = tile.ld_from = k;
+  Cursor cursor(w, x, begin);
   for (int64_t i = begin; i < end; i += block) {
     tile.k = std::min(block, end - i);
-    for (int64_t r = 0; r < tile.k; ++r) lay_out(w, x, i + r, lines.data() + r * tile.ldb);
+    for (int64_t r = 0; r < tile.k; ++r) cursor.lay_out(lines.data() + r * tile.ldb);
     for (int64_t j = 0; j < k; j += kTileColumns) {
       tile.b = lines.data() + j;
       for (int64_t n = 0; n < outputs; n += kTileRows) {
