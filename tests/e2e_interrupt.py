@@ -1,6 +1,7 @@
 """Training that is cut short, by a signal, by kill -9, by a full disk, and goes on where it was."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -71,6 +72,29 @@ class Interrupted(house.TestCase):
                 self.assertIn(code, (0, 1, 130, 143))
                 self.assertTrue(checkpoints(run), "nothing was saved")
                 self.run_ok("generate", run, "The", "--max-tokens", 2)
+
+    def test_json_of_what_was_interrupted(self):
+        """One object, whatever is learnt: how far it came, and no verdict yet."""
+        table, log = self.folder / "table.csv", self.folder / "log.csv"
+        table.write_text("a,b,y\n" + "".join(f"{i % 7},{i % 5},{'no' if i % 3 else 'yes'}\n" for i in range(300)))
+        log.write_text("user,item,time\n" + "".join(f"u{i % 40},i{i * i % 23},{i}\n" for i in range(600)))
+        for name, data, more in (("text", self.text, house.SMALL), ("rows", table, ["--target", "y"]),
+                                 ("items", log, ["--task", "recommend"])):
+            with self.subTest(name):
+                run = self.folder / name
+                process = subprocess.Popen(
+                    [house.QUERN, "train", str(data), "--out", str(run), "--quiet", "--json", *more, "--steps", "1000000",
+                     "--set", "train.checkpoint_every=5", "--set", "train.patience=0"],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=house.ENVIRONMENT)
+                self.addCleanup(process.kill)
+                self.wait_for_checkpoint(run, process)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 130, err)
+                answer = json.loads(out)
+                self.assertEqual(answer["stopped_because"], "interrupted")
+                self.assertGreater(answer["steps"], 0)
+                self.assertNotIn("verdict", answer)
 
     def test_resume_of_a_finished_run_changes_nothing(self):
         run = self.folder / "run"

@@ -24,6 +24,7 @@
 #include "quern/train/recommend_report.h"
 #include "quern/train/regularisation.h"
 #include "quern/train/row_events.h"
+#include "quern/train/run_metrics.h"
 
 namespace quern::train {
 namespace {
@@ -50,7 +51,11 @@ class RecommendTraining {
     prepare();
     score_baselines();
     train_model();
-    if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
+    if (summary_.result.stopped_because == StopReason::kInterrupted) {
+      summary_.metrics_json = metrics();
+    } else {
+      finish();
+    }
     return summary_;
   }
 
@@ -222,8 +227,8 @@ class RecommendTraining {
 
   template <typename Method>
   void score_baseline(std::string name, Method method) {
-    scores_.push_back(task::score_method(std::move(name), tested_, pipeline_.items.size(), kShown,
-                                         seed(), method));
+    baselines_.push_back(task::score_method(std::move(name), tested_, pipeline_.items.size(),
+                                            kShown, seed(), method));
   }
 
   /// Before training, so that the time it takes is known when the steps are planned. They learn
@@ -297,7 +302,7 @@ class RecommendTraining {
                              pipeline_.sides.codes, *pool_);
     task::RankKeeper keeper(tested_, pipeline_.items.size(), kShown);
     ranker.rank(tested_.histories, [&](size_t, std::span<float> scores) { keeper.take(scores); });
-    scores_.insert(scores_.begin(), keeper.scores("transformer", seed()));
+    scores_ = keeper.scores("transformer", seed());
     summary_.metrics_json = metrics();
     summary_.conclusion = conclusion();
     RecommendReport report;
@@ -306,7 +311,8 @@ class RecommendTraining {
     report.run = {&options_, &summary_.result, summary_.parameters,
                   read_log(folder_ / run::kLogFile), "nats an item"};
     report.pipeline = &pipeline_;
-    report.scores = scores_;
+    report.scores = baselines_;
+    report.scores.insert(report.scores.begin(), scores_);
     write_recommend_events(folder_, report);
     write_file(folder_ / run::kReportFile, recommend_report_html(report));
     write_file(folder_ / run::kCardFile, recommend_model_card(report));
@@ -318,14 +324,14 @@ class RecommendTraining {
     return scores.value(fmt::format("ndcg@{}", kShown));
   }
   const task::RecommendScores& best_baseline() const {
-    return *std::max_element(scores_.begin() + 1, scores_.end(), [](const auto& a, const auto& b) {
-      return main_score(a) < main_score(b);
-    });
+    return *std::max_element(
+        baselines_.begin(), baselines_.end(),
+        [](const auto& a, const auto& b) { return main_score(a) < main_score(b); });
   }
 
   /// Who won, plainly.
   std::string headline() const {
-    const double ours = main_score(scores_.front());
+    const double ours = main_score(scores_);
     const double theirs = main_score(best_baseline());
     return fmt::format("NDCG@{} {:.4f}; {} on the same split has {:.4f}: {}", kShown, ours,
                        best_baseline().name, theirs,
@@ -345,31 +351,18 @@ class RecommendTraining {
 
   std::string metrics() const {
     const TrainResult& result = summary_.result;
-    nlohmann::ordered_json validation = task::to_json(scores_.front());
-    validation["loss"] = result.validation.loss;
-    nlohmann::ordered_json baselines = nlohmann::ordered_json::array();
-    for (size_t i = 1; i < scores_.size(); ++i) baselines.push_back(task::to_json(scores_[i]));
-    const nlohmann::ordered_json json{
-        {"run", folder_.string()},
-        {"task", "recommend"},
-        {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
-        {"parameters", summary_.parameters},
-        {"steps", result.steps},
-        {"seconds", result.seconds},
-        {"best_step", result.best_step},
-        {"stopped_because", name(result.stopped_because)},
-        {"items_per_second", result.tokens_per_second},
-        {"protocol", pipeline_.protocol},
-        {"train", {{"loss", result.train.loss}}},
-        {"validation", validation},
-        {"baseline", task::to_json(best_baseline())},
-        {"baselines", baselines},
-        {"verdict", result.verdict.text},
-        {"gap", result.verdict.gap},
-        {"against_overfitting", against_overfitting(options_, result)},
-        {"planned_bytes", summary_.planned_bytes},
-        {"allocated_bytes", summary_.allocated_bytes}};
-    return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    nlohmann::ordered_json json = metrics_head(request_, summary_, "recommend", "items_per_second");
+    json["protocol"] = pipeline_.protocol;
+    if (result.stopped_because != StopReason::kInterrupted) {
+      json["train"] = {{"loss", result.train.loss}};
+      json["validation"] = task::to_json(scores_);
+      json["validation"]["loss"] = result.validation.loss;
+    }
+    json["baseline"] = task::to_json(best_baseline());
+    json["baselines"] = nlohmann::ordered_json::array();
+    for (const task::RecommendScores& baseline : baselines_)
+      json["baselines"].push_back(task::to_json(baseline));
+    return finish_metrics(std::move(json), options_, summary_, peak_flops_);
   }
 
   const TrainRequest& request_;
@@ -384,7 +377,8 @@ class RecommendTraining {
   task::ItemLog log_;
   task::TestedUsers tested_, validated_;
   model::ModelConfig config_;
-  std::vector<task::RecommendScores> scores_;  // the model's first, once there
+  task::RecommendScores scores_;  // the model's, once it is trained
+  std::vector<task::RecommendScores> baselines_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<task::ItemProblem> problem_;
   std::unique_ptr<Engine> engine_;

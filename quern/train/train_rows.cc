@@ -22,6 +22,7 @@
 #include "quern/train/regularisation.h"
 #include "quern/train/row_events.h"
 #include "quern/train/row_report.h"
+#include "quern/train/run_metrics.h"
 
 namespace quern::train {
 namespace {
@@ -53,7 +54,11 @@ class RowTraining {
     score_baselines(train, validation);
     prepare(std::move(train), std::move(validation));
     train_model();
-    if (summary_.result.stopped_because != StopReason::kInterrupted) finish();
+    if (summary_.result.stopped_because == StopReason::kInterrupted) {
+      summary_.metrics_json = metrics();
+    } else {
+      finish();
+    }
     return summary_;
   }
 
@@ -349,34 +354,23 @@ class RowTraining {
 
   std::string metrics() const {
     const TrainResult& result = summary_.result;
-    nlohmann::ordered_json json{{"run", folder_.string()},
-                                {"task", task_.pipeline.task},
-                                {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
-                                {"parameters", summary_.parameters},
-                                {"steps", result.steps},
-                                {"seconds", result.seconds},
-                                {"best_step", result.best_step},
-                                {"stopped_because", name(result.stopped_because)},
-                                {"rows_per_second", result.tokens_per_second}};
-    json["train"] = {{"loss", result.train.loss}};
-    json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
-    for (const metrics::Score& score : scores_)
-      json["validation"][score.name] = score.interval.value;
-    json["baseline"] = {{"name", baselines_[best_].name}};
-    for (const metrics::Score& score : baselines_[best_].scores)
-      json["baseline"][score.name] = score.interval.value;
+    nlohmann::ordered_json json =
+        metrics_head(request_, summary_, task_.pipeline.task, "rows_per_second");
+    if (result.stopped_because != StopReason::kInterrupted) {
+      json["train"] = {{"loss", result.train.loss}};
+      json["validation"] = {{"loss", result.validation.loss}, {"rows", result.validation.targets}};
+      for (const metrics::Score& score : scores_)
+        json["validation"][score.name] = score.interval.value;
+    }
+    nlohmann::ordered_json baselines = nlohmann::ordered_json::array();
     for (const ScoredBaseline& baseline : baselines_) {
       nlohmann::ordered_json each{{"name", baseline.name}};
       for (const metrics::Score& score : baseline.scores) each[score.name] = score.interval.value;
-      json["baselines"].push_back(std::move(each));
+      baselines.push_back(std::move(each));
     }
-    json["verdict"] = result.verdict.text;
-    json["gap"] = result.verdict.gap;
-    json["against_overfitting"] = against_overfitting(options_, result);
-    json["share_of_peak"] = result.flops_per_second / peak_flops_;
-    json["planned_bytes"] = summary_.planned_bytes;
-    json["allocated_bytes"] = summary_.allocated_bytes;
-    return json.dump(2) + "\n";
+    json["baseline"] = baselines[best_];
+    json["baselines"] = std::move(baselines);
+    return finish_metrics(std::move(json), options_, summary_, peak_flops_);
   }
 
   std::string conclusion() const {

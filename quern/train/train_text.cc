@@ -21,6 +21,7 @@
 #include "quern/train/experiment_log.h"
 #include "quern/train/memory.h"
 #include "quern/train/regularisation.h"
+#include "quern/train/run_metrics.h"
 #include "quern/train/run_setup.h"
 #include "quern/train/training_report.h"
 
@@ -166,15 +167,7 @@ class TextTraining {
 
   std::string metrics() const {
     const TrainResult& result = summary_.result;
-    nlohmann::ordered_json json{{"run", folder_.string()},
-                                {"task", "generate"},
-                                {"device", request_.gpu == nullptr ? "cpu" : "cuda"},
-                                {"parameters", summary_.parameters},
-                                {"steps", result.steps},
-                                {"seconds", result.seconds},
-                                {"best_step", result.best_step},
-                                {"stopped_because", name(result.stopped_because)},
-                                {"tokens_per_second", result.tokens_per_second}};
+    nlohmann::ordered_json json = metrics_head(request_, summary_, "generate", "tokens_per_second");
     if (result.stopped_because != StopReason::kInterrupted) {
       json["train"] = {{"loss", result.train.loss}};
       json["validation"] = {{"loss", result.validation.loss},
@@ -184,14 +177,8 @@ class TextTraining {
       json["baseline"] = {{"name", baseline_.statement},
                           {"bits_per_byte", summary_.baseline_bits_per_byte},
                           {"complete", baseline_.complete}};
-      json["verdict"] = result.verdict.text;
-      json["gap"] = result.verdict.gap;
-      json["against_overfitting"] = against_overfitting(options_, result);
     }
-    json["share_of_peak"] = result.flops_per_second / peak_flops_;
-    json["planned_bytes"] = summary_.planned_bytes;
-    json["allocated_bytes"] = summary_.allocated_bytes;
-    return json.dump(2) + "\n";
+    return finish_metrics(std::move(json), options_, summary_, peak_flops_);
   }
 
   std::string conclusion() const {
