@@ -136,6 +136,10 @@ class Report(house.TestCase):
         self.assertEqual(out["warnings"], [])
         self.assertIn("<svg", page.read_text())
         self.assertIn("* the best of a row", self.run_ok("compare", first, second).out.decode())
+        # The same data in another place.
+        self.data = self.data.rename(self.folder / "shop-again.csv")
+        moved, _ = self.train_table("moved", "class")
+        self.assertEqual(json.loads(self.run_ok("compare", first, moved, "--json").out)["warnings"], [])
         third, _ = self.train_table("third", "price")
         warned = json.loads(self.run_ok("compare", first, third, "--json").out)
         self.assertIn("do not compare", warned["warnings"][0])

@@ -17,8 +17,7 @@
 namespace quern::train {
 namespace {
 
-/// Every number below an object, by its path; lists and what only says how the machine was used are
-/// left out.
+/// Every number below an object, by its path; lists are left out.
 void flatten(const nlohmann::json& json, const std::string& path,
              std::map<std::string, double>& out) {
   for (const auto& [key, value] : json.items()) {
@@ -38,21 +37,14 @@ enum class Better : int { kLow = -1, kNeither = 0, kHigh = 1 };
 Better direction(std::string_view name) {
   constexpr std::array<std::string_view, 9> kLow = {
       "loss", "rmse", "mae", "brier", "ece", "log_loss", "bits_per_byte", "perplexity", "seconds"};
-  constexpr std::array<std::string_view, 10> kHigh = {"accuracy",
-                                                      "balanced_accuracy",
-                                                      "auc",
-                                                      "average_precision",
-                                                      "f1",
-                                                      "r2",
-                                                      "mrr",
-                                                      "coverage",
-                                                      "tokens_per_second",
-                                                      "rows_per_second"};
+  constexpr std::array<std::string_view, 7> kHigh = {
+      "accuracy", "balanced_accuracy", "auc", "average_precision", "f1", "r2", "mrr"};
   if (name.starts_with("baseline.") || name.starts_with("train.")) return Better::kNeither;
   const std::string_view last = name.substr(name.rfind('.') + 1);
   if (std::find(kLow.begin(), kLow.end(), last) != kLow.end()) return Better::kLow;
   const bool high = std::find(kHigh.begin(), kHigh.end(), last) != kHigh.end() ||
-                    last.starts_with("hr@") || last.starts_with("ndcg@");
+                    last.starts_with("hr@") || last.starts_with("ndcg@") ||
+                    last.starts_with("coverage@") || last.ends_with("_per_second");
   return high ? Better::kHigh : Better::kNeither;
 }
 
@@ -141,9 +133,11 @@ ComparedRun read_compared(const fs::path& folder) {
   run.task = record.task;
   run.fingerprint = record.data_fingerprint;
   run.split = record.split;
+  run.split.erase("sources");  // where the data stood, not how it was divided
   const std::string metrics =
       run::read_part(folder, run::kMetricsFile, "which a finished run leaves");
   flatten(formats::parse_json(metrics, (folder / run::kMetricsFile).string()), "", run.figures);
+  // How the machine was used is no figure of the model.
   for (const char* machine : {"share_of_peak", "planned_bytes", "allocated_bytes"})
     run.figures.erase(machine);
   const std::string options =

@@ -26,13 +26,22 @@ const ComparedFigure& figure(const Comparison& comparison, std::string_view name
 }
 
 TEST(Compare, StarsTheBetterByTheScoresDirection) {
-  std::vector<ComparedRun> runs = {
-      run_of("a", {{"validation.auc", 0.8}, {"validation.loss", 0.5}, {"parameters", 10}}),
-      run_of("b", {{"validation.auc", 0.9}, {"validation.loss", 0.6}, {"parameters", 20}})};
+  std::vector<ComparedRun> runs = {run_of("a", {{"validation.auc", 0.8},
+                                                {"validation.loss", 0.5},
+                                                {"validation.coverage@10", 0.2},
+                                                {"items_per_second", 5},
+                                                {"parameters", 10}}),
+                                   run_of("b", {{"validation.auc", 0.9},
+                                                {"validation.loss", 0.6},
+                                                {"validation.coverage@10", 0.4},
+                                                {"items_per_second", 6},
+                                                {"parameters", 20}})};
   runs[1].options["train.batch"] = "64";
   const Comparison c = compare(runs);
   EXPECT_EQ(figure(c, "validation.auc").best, 1);
   EXPECT_EQ(figure(c, "validation.loss").best, 0);
+  EXPECT_EQ(figure(c, "validation.coverage@10").best, 1);
+  EXPECT_EQ(figure(c, "items_per_second").best, 1);
   EXPECT_EQ(figure(c, "parameters").best, -1);
   EXPECT_EQ(c.figures.back().name, "parameters");
   ASSERT_EQ(c.options.size(), 1U);
