@@ -7,58 +7,36 @@
 #include <map>
 
 #include "quern/report/html.h"
-#include "quern/report/line_plot.h"
 #include "quern/report/signed_colour.h"
+#include "quern/report/svg.h"
 #include "quern/report/terminal_bars.h"
 
 namespace quern::report {
 namespace {
 
-struct Span {
-  double low = 0, high = 1;
-  void cover(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  /// Never empty.
-  void widen() {
-    if (high - low > 0) return;
-    low -= 0.5;
-    high += 0.5;
-  }
-  double share(double value) const { return (value - low) / (high - low); }
-};
-
-std::string open_svg(double width, double height) {
-  return fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-      "height=\"{1}\" role=\"img\" font-family=\"sans-serif\" font-size=\"12\">",
-      width, height);
-}
-
-/// Blue, through grey, to red.
+/// Blue for the low, red for the high, grey where there is no order.
 std::string shade_colour(double shade) {
   if (std::isnan(shade)) return "#888888";
   const double at = std::clamp(shade, 0.0, 1.0);
-  const auto mix = [at](int low, int high) {
-    return static_cast<int>(std::lround(low + at * (high - low)));
+  const auto mix = [at](size_t i) {
+    return static_cast<int>(
+        std::lround(kLoweringParts[i] + at * (kRaisingParts[i] - kLoweringParts[i])));
   };
-  return fmt::format("#{:02x}{:02x}{:02x}", mix(47, 200), mix(109, 69), mix(179, 59));
+  return fmt::format("#{:02x}{:02x}{:02x}", mix(0), mix(1), mix(2));
 }
 
 }  // namespace
 
 std::string to_svg(const Beeswarm& plot) {
   constexpr double kWidth = 760, kLeft = 200, kRight = 740, kTop = 10, kRow = 30, kRadius = 2.4;
-  Span span{0, 0};
+  Range span{0, 0};
   for (const Beeswarm::Row& row : plot.rows)
     for (const Beeswarm::Dot& dot : row.dots) span.cover(dot.x);
   span.widen();
   const auto x = [&](double value) { return kLeft + (kRight - kLeft) * span.share(value); };
   const double bottom = kTop + kRow * static_cast<double>(plot.rows.size());
   std::string out = open_svg(kWidth, bottom + 40);
-  for (const double tick : nice_ticks(span.low, span.high, 6)) {
-    if (tick < span.low || tick > span.high) continue;
+  for (const double tick : span.ticks(6)) {
     out += fmt::format(
         "<path d=\"M{0:.1f} {1} V{2}\" stroke=\"{3}\"/><text x=\"{0:.1f}\" y=\"{4}\" "
         "text-anchor=\"middle\" fill=\"#555\">{5:.6g}</text>",
@@ -85,7 +63,7 @@ std::string to_svg(const Beeswarm& plot) {
 
 std::string to_svg(const Dependence& plot) {
   constexpr double kWidth = 372, kHeight = 250, kLeft = 58, kRight = 360, kTop = 12, kBottom = 200;
-  Span across{0, 0}, up{0, 0};
+  Range across{0, 0}, up{0, 0};
   if (plot.categories.empty() && !plot.dots.empty())
     across = {plot.dots.front().x, plot.dots.front().x};
   for (const Dependence::Dot& dot : plot.dots) {
@@ -98,8 +76,7 @@ std::string to_svg(const Dependence& plot) {
   const auto x = [&](double value) { return kLeft + (kRight - kLeft) * across.share(value); };
   const auto y = [&](double value) { return kBottom - (kBottom - kTop) * up.share(value); };
   std::string out = open_svg(kWidth, kHeight);
-  for (const double tick : nice_ticks(up.low, up.high, 4)) {
-    if (tick < up.low || tick > up.high) continue;
+  for (const double tick : up.ticks(4)) {
     out += fmt::format(
         "<path d=\"M{0} {1:.1f} H{2}\" stroke=\"{3}\"/><text x=\"{4}\" y=\"{5:.1f}\" "
         "text-anchor=\"end\" fill=\"#555\">{6:.4g}</text>",
@@ -110,8 +87,7 @@ std::string to_svg(const Dependence& plot) {
                        x(at), kBottom + 16, escape_html(label));
   };
   if (plot.categories.empty()) {
-    for (const double tick : nice_ticks(across.low, across.high, 4))
-      if (tick >= across.low && tick <= across.high) mark(tick, fmt::format("{:.6g}", tick));
+    for (const double tick : across.ticks(4)) mark(tick, fmt::format("{:.6g}", tick));
   } else {
     const size_t room = std::max<size_t>(3, 42 / plot.categories.size());
     for (size_t i = 0; i < plot.categories.size(); ++i)

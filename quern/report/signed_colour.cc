@@ -8,8 +8,7 @@
 namespace quern::report {
 
 std::array<uint8_t, 3> signed_colour(double share) {
-  constexpr std::array<double, 3> kRed = {200, 69, 59}, kBlue = {47, 109, 179};
-  const std::array<double, 3>& end = share < 0 ? kBlue : kRed;
+  const std::array<double, 3>& end = share < 0 ? kLoweringParts : kRaisingParts;
   const double strength = std::min(1.0, std::abs(share));
   std::array<uint8_t, 3> colour{};
   for (size_t i = 0; i < 3; ++i)

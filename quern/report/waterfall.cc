@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "quern/report/html.h"
-#include "quern/report/line_plot.h"
 #include "quern/report/signed_colour.h"
+#include "quern/report/svg.h"
 #include "quern/report/terminal_bars.h"
 
 namespace quern::report {
@@ -17,26 +17,19 @@ constexpr double kWidth = 760, kLeft = 270, kRight = 690, kRow = 24, kTop = 30;
 class Drawing {
  public:
   explicit Drawing(const Waterfall& plot) : plot_(plot) {
-    low_ = std::min(plot.base, plot.value);
-    high_ = std::max(plot.base, plot.value);
+    range_ = {std::min(plot.base, plot.value), std::max(plot.base, plot.value)};
     double at = plot.base;
     for (const Waterfall::Step& step : plot.steps) {
       at += step.change;
-      low_ = std::min(low_, at - step.margin);
-      high_ = std::max(high_, at + step.margin);
+      range_.cover(at - step.margin);
+      range_.cover(at + step.margin);
     }
-    if (low_ == high_) {
-      low_ -= 0.5;
-      high_ += 0.5;
-    }
+    range_.widen();
   }
 
   std::string run() {
     const double height = kTop + kRow * (static_cast<double>(plot_.steps.size()) + 2) + 24;
-    out_ = fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-        "height=\"{1}\" role=\"img\" font-family=\"sans-serif\" font-size=\"12\">",
-        kWidth, height);
+    out_ = open_svg(kWidth, height);
     axis(height);
     double y = kTop;
     end(plot_.base_label, plot_.base, y);
@@ -51,13 +44,10 @@ class Drawing {
   }
 
  private:
-  double x(double value) const {
-    return kLeft + (kRight - kLeft) * (value - low_) / (high_ - low_);
-  }
+  double x(double value) const { return kLeft + (kRight - kLeft) * range_.share(value); }
 
   void axis(double height) {
-    for (const double tick : nice_ticks(low_, high_, 5)) {
-      if (tick < low_ || tick > high_) continue;
+    for (const double tick : range_.ticks(5)) {
       out_ += fmt::format(
           "<path d=\"M{0:.1f} {1} V{2}\" stroke=\"#e2e2e2\"/><text x=\"{0:.1f}\" y=\"{3}\" "
           "text-anchor=\"middle\" fill=\"#555\">{4:.6g}</text>",
@@ -100,7 +90,7 @@ class Drawing {
   }
 
   const Waterfall& plot_;
-  double low_ = 0, high_ = 1;
+  Range range_;
   std::string out_;
 };
 
