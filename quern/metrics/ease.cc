@@ -1,6 +1,8 @@
 #include "quern/metrics/ease.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <numeric>
 
 #include "quern/kernels/cpu/gemm.h"
@@ -15,18 +17,21 @@ using kernels::cpu::Gemm;
 
 constexpr int64_t kLeaf = 48;
 
-class Inverter {
+/// L⁻¹ of A = L·Lᵀ by halves. The Schur complement is made of factors and not of an inverse, whose
+/// rounding grows with A's condition before it is subtracted.
+class FactorInverter {
  public:
-  Inverter(const Context& context, int64_t stride) : context_(context), stride_(stride) {}
+  FactorInverter(const Context& context, int64_t stride) : context_(context), stride_(stride) {}
 
-  void invert(float* a, int64_t n) {
-    if (n <= kLeaf) return invert_leaf(a, n);
+  /// Of the matrix (n,n) at a, in place; zeros above the diagonal.
+  void run(float* a, int64_t n) {
+    if (n <= kLeaf) return run_leaf(a, n);
     const int64_t half = n / 2;
     const int64_t rest = n - half;
     float* below = a + half * stride_;  // (rest, half)
     float* corner = below + half;       // (rest, rest)
-    invert(a, half);
-    std::vector<float> product(static_cast<size_t>(rest * half));  // −A21·A11⁻¹
+    run(a, half);
+    std::vector<float> factor(static_cast<size_t>(rest * half));  // L21 = A21·L11⁻ᵀ
     multiply({.m = rest,
               .n = half,
               .k = half,
@@ -34,73 +39,76 @@ class Inverter {
               .lda = stride_,
               .b = a,
               .ldb = stride_,
-              .c = product.data(),
+              .transpose_b = true,
+              .c = factor.data(),
               .ldc = half});
-    for (float& value : product) value = -value;
+    std::vector<float> negative(factor.size());
+    std::transform(factor.begin(), factor.end(), negative.begin(), std::negate<>());
     multiply({.m = rest,
               .n = rest,
               .k = half,
-              .a = product.data(),
+              .a = negative.data(),
               .lda = half,
-              .b = below,
-              .ldb = stride_,
+              .b = factor.data(),
+              .ldb = half,
               .transpose_b = true,
               .c = corner,
               .ldc = stride_,
               .accumulate = true});
-    invert(corner, rest);
+    run(corner, rest);
+    // (L⁻¹)21 = −L22⁻¹·L21·L11⁻¹
+    multiply({.m = rest,
+              .n = half,
+              .k = half,
+              .a = negative.data(),
+              .lda = half,
+              .b = a,
+              .ldb = stride_,
+              .c = factor.data(),
+              .ldc = half});
     multiply({.m = rest,
               .n = half,
               .k = rest,
               .a = corner,
               .lda = stride_,
-              .b = product.data(),
+              .b = factor.data(),
               .ldb = half,
               .c = below,
               .ldc = stride_});
-    multiply({.m = half,
-              .n = half,
-              .k = rest,
-              .a = product.data(),
-              .lda = half,
-              .transpose_a = true,
-              .b = below,
-              .ldb = stride_,
-              .c = a,
-              .ldc = stride_,
-              .accumulate = true});
-    for (int64_t i = 0; i < rest; ++i)
-      for (int64_t j = 0; j < half; ++j) a[j * stride_ + half + i] = below[i * stride_ + j];
+    for (int64_t i = 0; i < half; ++i) std::fill_n(a + i * stride_ + half, rest, 0.0F);
   }
 
- private:
   void multiply(const Gemm& gemm) {
     const size_t need = kernels::cpu::gemm_scratch(gemm);
     if (scratch_.size() < need) scratch_ = Buffer(need);
     kernels::cpu::gemm(context_, gemm, scratch_.data());
   }
 
-  /// Gauss-Jordan in float64; a positive definite matrix needs no pivoting.
-  void invert_leaf(float* a, int64_t n) {
-    std::vector<double> m(static_cast<size_t>(n * n));
-    const auto at = [&](int64_t i, int64_t j) -> double& {
+ private:
+  /// Column by column, in float64.
+  void run_leaf(float* a, int64_t n) {
+    std::vector<double> l(static_cast<size_t>(n * n)), inverse(l.size());
+    const auto at = [n](std::vector<double>& m, int64_t i, int64_t j) -> double& {
       return m[static_cast<size_t>(i * n + j)];
     };
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < n; ++j) at(i, j) = static_cast<double>(a[i * stride_ + j]);
-    for (int64_t k = 0; k < n; ++k) {
-      const double pivot = 1 / at(k, k);
-      at(k, k) = 1;
-      for (int64_t j = 0; j < n; ++j) at(k, j) *= pivot;
-      for (int64_t i = 0; i < n; ++i) {
-        if (i == k) continue;
-        const double factor = at(i, k);
-        at(i, k) = 0;
-        for (int64_t j = 0; j < n; ++j) at(i, j) -= factor * at(k, j);
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j <= i; ++j) {
+        double sum = static_cast<double>(a[i * stride_ + j]);
+        for (int64_t k = 0; k < j; ++k) sum -= at(l, i, k) * at(l, j, k);
+        // Rounding may leave nothing of a pivot.
+        at(l, i, j) = i == j ? std::sqrt(std::max(sum, 1e-6)) : sum / at(l, j, j);
+      }
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      at(inverse, j, j) = 1 / at(l, j, j);
+      for (int64_t i = j + 1; i < n; ++i) {
+        double sum = 0;
+        for (int64_t k = j; k < i; ++k) sum -= at(l, i, k) * at(inverse, k, j);
+        at(inverse, i, j) = sum / at(l, i, i);
       }
     }
     for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < n; ++j) a[i * stride_ + j] = static_cast<float>(at(i, j));
+      for (int64_t j = 0; j < n; ++j) a[i * stride_ + j] = static_cast<float>(at(inverse, i, j));
   }
 
   const Context& context_;
@@ -111,7 +119,19 @@ class Inverter {
 }  // namespace
 
 void invert_positive_definite(const Context& context, std::span<float> matrix, int64_t n) {
-  Inverter(context, n).invert(matrix.data(), n);
+  FactorInverter inverter(context, n);
+  inverter.run(matrix.data(), n);
+  const std::vector<float> factor(matrix.begin(), matrix.end());
+  inverter.multiply({.m = n,
+                     .n = n,
+                     .k = n,
+                     .a = factor.data(),
+                     .lda = n,
+                     .transpose_a = true,
+                     .b = factor.data(),
+                     .ldb = n,
+                     .c = matrix.data(),
+                     .ldc = n});
 }
 
 Ease::Ease(std::span<const std::span<const uint32_t>> histories, uint32_t items, ThreadPool& pool,

@@ -34,8 +34,8 @@ class Ease {
   std::vector<float> weights_;     // B
 };
 
-/// The inverse of a symmetric positive definite matrix (n,n), in place, by halves (block inversion
-/// through the Schur complement).
+/// The inverse of a symmetric positive definite matrix (n,n), in place: L⁻ᵀ·L⁻¹ of its Cholesky
+/// factor.
 void invert_positive_definite(const kernels::cpu::Context& context, std::span<float> matrix,
                               int64_t n);
 

@@ -29,7 +29,7 @@ Score score_of(std::string name, std::span<const uint32_t> ranks, uint64_t seed,
 
 uint32_t rank_of(std::span<const float> scores, uint32_t item) {
   constexpr float kOut = -std::numeric_limits<float>::infinity();
-  if (item == 0 || item >= scores.size() || scores[item] == kOut) return 0;
+  if (item == 0 || item >= scores.size() || !(scores[item] > kOut)) return 0;
   uint32_t above = 0, equal = 0;
   for (size_t i = 1; i < scores.size(); ++i) {
     if (scores[i] > scores[item]) ++above;

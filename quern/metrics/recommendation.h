@@ -10,7 +10,7 @@ namespace quern::metrics {
 
 /// The 1-based rank of `item` among the scores (items), index 0 (padding) and `-infinity` left out.
 /// Equal scores share the mean of their places, rounded up, so that a constant model is not
-/// flattered. 0: the item has no place.
+/// flattered. 0: the item has no place (left out, or no number).
 uint32_t rank_of(std::span<const float> scores, uint32_t item);
 
 /// hr@k, ndcg@k (one relevant item: 1 / log2(rank + 1); Järvelin & Kekäläinen 2002) and mrr of

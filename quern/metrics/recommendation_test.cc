@@ -18,6 +18,8 @@ TEST(Ranks, TiesShareTheMeanPlaceAndTheLeftOutHaveNone) {
   EXPECT_EQ(rank_of(scores, 1), 3U);  // places 2, 3, 4
   EXPECT_EQ(rank_of(scores, 5), 0U);
   EXPECT_EQ(rank_of(scores, 0), 0U);
+  const std::array<float, 3> none = {0, std::numeric_limits<float>::quiet_NaN(), 1};
+  EXPECT_EQ(rank_of(none, 1), 0U);
   EXPECT_EQ(top_items(scores, 3), (std::vector<uint32_t>{2, 1, 3}));
 }
 
@@ -67,6 +69,23 @@ TEST(Ease, InvertsByHalves) {
       ASSERT_NEAR(sum, i == j ? 1 : 0, 1e-5) << i << ' ' << j;
     }
   }
+}
+
+// (penalty·I + c·11ᵀ)⁻¹ = I / penalty − c / (penalty·(penalty + c·n))·11ᵀ (Sherman & Morrison
+// 1950): items that are all taken together, of condition 24,000. Block inversion through
+// inverses errs by .006 / penalty here, through factors by .0001 / penalty.
+TEST(Ease, InvertsWhatIsNearlySingular) {
+  ThreadPool pool(1);
+  constexpr int64_t kSize = 601;
+  constexpr float kTogether = 200, kPenalty = 5;
+  std::vector<float> matrix(kSize * kSize, kTogether);
+  for (size_t i = 0; i < kSize; ++i) matrix[i * kSize + i] += kPenalty;
+  invert_positive_definite(kernels::cpu::Context(pool), matrix, kSize);
+  const float off = -kTogether / (kPenalty * (kPenalty + kTogether * kSize));
+  for (size_t i = 0; i < kSize; ++i)
+    for (size_t j = 0; j < kSize; ++j)
+      ASSERT_NEAR(matrix[i * kSize + j], off + (i == j ? 1 / kPenalty : 0), 1e-3 / kPenalty)
+          << i << ' ' << j;
 }
 
 // Two items: P = inverse of [[3 + p, 2], [2, 2 + p]], so B12 = 2 / (3 + p) and B21 = 2 / (2 + p).
