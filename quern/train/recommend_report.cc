@@ -98,9 +98,9 @@ std::string recommend_model_card(const RecommendReport& r) {
   std::string out = fmt::format(
       "---\nlibrary_name: quern\ntags: [recommendation]\n---\n\n# {}\n\nA causal transformer over "
       "items ({} parameters) that ranks what a user may take next, trained from scratch with "
-      "Quern.\n\n## Intended use\n\nTo suggest items of its training part to users of the same "
-      "place, known ones or by their history. Not meant: for items that it never saw, and where "
-      "what is popular must not be favoured.\n\n```\nquern recommend . --user USER\nquern "
+      "Quern.\n\n## Intended use\n\nTo suggest items that it knows to users of the same "
+      "place, known ones or by their history. Not meant: for items that it does not know, and "
+      "where what is popular must not be favoured.\n\n```\nquern recommend . --user USER\nquern "
       "recommend . --history ITEM,ITEM\n```\n\n## Data and split\n\n",
       r.name, with_commas(r.run.parameters));
   out += report::markdown_table({"what", "count"}, data_rows(r));
@@ -122,8 +122,9 @@ std::string recommend_model_card(const RecommendReport& r) {
                                 score_rows(r, &task::RecommendScores::all));
   out += "\n## Training\n\n" + report::markdown_table({"what", "result"}, training_rows(r.run));
   return out +
-         "\n## Limits\n\n- It recommends only items of its training part, and favours what was "
-         "taken often.\n- Scores speak of what users took by themselves: that a suggestion changes "
+         "\n## Limits\n\n- It recommends only items that it knows, from training or by their "
+         "columns, and favours what was taken often.\n- Scores speak of what users took by "
+         "themselves: that a suggestion changes "
          "what they take is not measured.\n- Histories of the users are stored beside the model "
          "(histories.jsonl): treat the folder as personal data.\n" +
          card_ending();
