@@ -226,9 +226,9 @@ class RecommendTraining {
   }
 
   template <typename Method>
-  void score_baseline(std::string name, Method method) {
-    baselines_.push_back(task::score_method(std::move(name), tested_, pipeline_.items.size(),
-                                            kShown, seed(), method));
+  void score_baseline(const std::string& name, const Method& method) {
+    baselines_.push_back(
+        task::score_method(name, tested_, pipeline_.items.size(), kShown, seed(), method));
   }
 
   /// Before training, so that the time it takes is known when the steps are planned. They learn
