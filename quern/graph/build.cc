@@ -114,6 +114,10 @@ Value unfold(Graph& graph, Value x, WindowAttrs attrs) {
   return node(graph, OpCode::kUnfold, attrs, x);
 }
 
+Value convolve(Graph& graph, Value x, Value weight, WindowAttrs attrs) {
+  return node(graph, OpCode::kConvolve, attrs, x, weight);
+}
+
 Value max_pool(Graph& graph, Value x, WindowAttrs attrs) {
   return node(graph, OpCode::kMaxPool, attrs, x);
 }

@@ -145,6 +145,7 @@ Value concat(Graph& graph, Value a, Value b, int64_t axis);
 Value gather_rows(Graph& graph, Value x, Value rows);
 Value reduce(Graph& graph, Value x, Value lengths, bool mean);
 Value unfold(Graph& graph, Value x, WindowAttrs attrs);
+Value convolve(Graph& graph, Value x, Value weight, WindowAttrs attrs);
 Value max_pool(Graph& graph, Value x, WindowAttrs attrs);
 /// lengths may be absent.
 Value pool(Graph& graph, Value x, Value scores, Value lengths);

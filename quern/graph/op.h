@@ -51,7 +51,8 @@ enum class OpCode : uint8_t {
   kGatherRows,  // x (B,T,C), rows (B) i32 -> (B,C): one position of each sequence
   kReduce,      // x (B,T,C), [lengths (B) i32] -> (B,C): mean or sum over valid T
   kUnfold,      // x (B,H,W,C) -> (B,R,S,k·k·C): each window's pixels in a line
-  kMaxPool,     // x (B,H,W,C) -> (B,R,S,C): the largest of each window
+  kConvolve,    // x (B,H,W,C), weight (N,k·k·C) -> (B,R,S,N): each window times the weight
+  kMaxPool,     // x (B,H,W,C) -> (B,R,S,C): the largest of each window, chosen (B,R,S,C) u8
   kPool,        // x (B,T,C), scores (B,T), [lengths (B) i32] -> (B,C): positions weighed by the
                 // softmax of their scores
   kCast,        // x -> x in another dtype
@@ -106,8 +107,9 @@ struct AxisAttrs {  // kSlice (axis, begin, end), kConcat (axis)
 struct ReduceAttrs {
   bool mean = true;
 };
-struct WindowAttrs {  // kUnfold, kMaxPool
+struct WindowAttrs {  // kUnfold, kConvolve, kMaxPool
   int64_t kernel = 1, stride = 1, padding = 0;
+  bool relu = false;  // kMaxPool: of what is above 0
 };
 struct ReshapeAttrs {
   Shape shape;

@@ -26,12 +26,12 @@ InputSpec given(std::vector<int32_t> values) {
   return given(std::move(values), shape);
 }
 /// Different values, a twentieth apart at least, in no order: the largest of a window is not in
-/// doubt within a finite difference.
+/// doubt within a finite difference, nor whether it is above 0.
 InputSpec apart(Shape shape) {
   std::vector<float> values;
   const int64_t count = shape.elements();
   for (int64_t i = 0; i < count; ++i)
-    values.push_back(0.05F * static_cast<float>(i * 101 % count - count / 2));
+    values.push_back(0.05F * static_cast<float>(i * 101 % count - count / 2) + 0.025F);
   return {
       .fill = InputSpec::Fill::kGiven, .type = {DType::kF32, shape}, .floats = std::move(values)};
 }
@@ -256,8 +256,30 @@ void add_movement(std::vector<OpCase>& cases) {
     const std::string label =
         "kernel " + std::to_string(window.kernel) + ", stride " + std::to_string(window.stride);
     cases.push_back({OpCode::kUnfold, label, window, {normal({3, 7, 6, 5})}});
-    cases.push_back({OpCode::kMaxPool, label, window, {apart({3, 7, 6, 5})}});
+    for (const bool relu : {false, true}) {
+      WindowAttrs pooled = window;
+      pooled.relu = relu;
+      cases.push_back(
+          {OpCode::kMaxPool, label + (relu ? ", relu" : ""), pooled, {apart({3, 7, 6, 5})}});
+    }
   }
+  cases.push_back(
+      {OpCode::kMaxPool, "whole vectors", WindowAttrs{3, 2, 1, true}, {apart({1, 6, 6, 32})}});
+  for (const WindowAttrs& window :
+       {WindowAttrs{3, 1, 1}, WindowAttrs{2, 1, 0}, WindowAttrs{5, 1, 3}}) {
+    cases.push_back({OpCode::kConvolve,
+                     "kernel " + std::to_string(window.kernel),
+                     window,
+                     {normal({3, 7, 6, 5}), normal({13, window.kernel * window.kernel * 5})}});
+  }
+  cases.push_back({OpCode::kConvolve,
+                   "one channel",
+                   WindowAttrs{3, 1, 1},
+                   {normal({2, 9, 8, 1}), normal({8, 9})}});
+  cases.push_back({OpCode::kConvolve,
+                   "many strips",
+                   WindowAttrs{3, 1, 1},
+                   {normal({5, 14, 14, 32}), normal({40, 288}, 0.1F)}});
   cases.push_back(
       {OpCode::kUnfold, "many pictures", WindowAttrs{3, 1, 1}, {normal({9, 14, 14, 4})}});
   with_optionals(

@@ -64,9 +64,9 @@ class EncoderTracer {
                        {DType::kF32, {options_.batch, image.height, image.width, image.channels}});
     for (int64_t round = 0; round < image.stem; ++round) {
       const std::string name = fmt::format("embed.image.stem.{}", round);
-      x = graph::unfold(g_, x, {.kernel = 3, .stride = 1, .padding = 1});
-      x = graph::linear(g_, x, parameter(name + ".weight"), {}, {}, graph::Activation::kRelu);
-      x = graph::max_pool(g_, x, {.kernel = 3, .stride = 2, .padding = 1});
+      x = graph::convolve(g_, x, parameter(name + ".weight"),
+                          {.kernel = 3, .stride = 1, .padding = 1});
+      x = graph::max_pool(g_, x, {.kernel = 3, .stride = 2, .padding = 1, .relu = true});
     }
     if (image.stem == 0) {
       x = graph::unfold(g_, x, {.kernel = image.patch, .stride = image.patch, .padding = 0});

@@ -43,6 +43,9 @@ using kernels::Scalar;
 #define QUERN_SCRATCHES(space)                        \
   QUERN_SCRATCH(space, gemm_scratch)                  \
   QUERN_SCRATCH(space, column_sum_scratch)            \
+  QUERN_SCRATCH(space, convolve_scratch)              \
+  QUERN_SCRATCH(space, convolve_backward_scratch)     \
+  QUERN_SCRATCH(space, convolve_weight_scratch)       \
   QUERN_SCRATCH(space, embedding_backward_scratch)    \
   QUERN_SCRATCH(space, norm_backward_scratch)         \
   QUERN_SCRATCH(space, attention_forward_scratch)     \

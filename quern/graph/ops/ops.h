@@ -35,6 +35,7 @@ OpEntry concat_op();
 OpEntry gather_rows_op();
 OpEntry reduce_op();
 OpEntry unfold_op();
+OpEntry convolve_op();
 OpEntry max_pool_op();
 OpEntry pool_op();
 OpEntry cast_op();

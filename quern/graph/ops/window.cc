@@ -1,12 +1,16 @@
+#include <algorithm>
+
 #include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
 
-// kUnfold and kMaxPool: square windows over pictures. kPool: a sequence weighed by learned scores.
+// kUnfold, kConvolve and kMaxPool: square windows over pictures. kPool: a sequence weighed by
+// learned scores.
 namespace quern::graph::ops {
 namespace {
 
 namespace cpu = kernels::cpu;
-enum Input : size_t { kX, kScores, kLengths };
+enum Input : size_t { kX, kScores, kLengths, kWeight = kScores };
+enum Output : size_t { kY, kChosen };
 
 cpu::Windows windows(const WindowAttrs& a, const Shape& x) {
   return {.batch = x[0],
@@ -54,21 +58,85 @@ void backward_unfold(const KernelCall& call) {
                                 call.accumulate[kX]);
 }
 
+Types infer_convolve(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const cpu::Windows w = checked_windows(OpCode::kConvolve, attrs, inputs);
+  const Check check(OpCode::kConvolve, inputs);
+  check.floats({kWeight});
+  check.rank(kWeight, 2);
+  check.require(w.stride == 1, "a convolution has stride 1", "pool after it");
+  check.require(check.shape(kWeight)[1] == w.pixels(),
+                "weight has a column for each pixel and channel of a window",
+                "weight is (outputs, kernel · kernel · channels)");
+  return {f32({w.batch, w.rows(), w.columns(), check.shape(kWeight)[0]})};
+}
+
+template <typename Kernels>
+size_t convolve_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
+  return Kernels::convolve_scratch(
+      windows(attributes<WindowAttrs>(OpCode::kConvolve, attrs), inputs[kX].shape),
+      inputs[kWeight].shape[0]);
+}
+
+template <typename Kernels>
+size_t convolve_backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const cpu::Windows w =
+      windows(attributes<WindowAttrs>(OpCode::kConvolve, attrs), inputs[kX].shape);
+  const int64_t outputs = inputs[kWeight].shape[0];
+  return std::max(Kernels::convolve_backward_scratch(w, outputs),
+                  Kernels::convolve_weight_scratch(w, outputs));
+}
+
+template <typename Kernels>
+void forward_convolve(const KernelCall& call) {
+  Kernels(call).convolve(arguments(call, call.inputs[kX].shape()), call.inputs[kWeight].shape()[0],
+                         call.inputs[kX].f32(), call.inputs[kWeight].f32(), call.outputs[kY].f32());
+}
+
+template <typename Kernels>
+void backward_convolve(const KernelCall& call) {
+  const cpu::Windows w = arguments(call, call.inputs[kX].shape());
+  const int64_t outputs = call.inputs[kWeight].shape()[0];
+  const float* grad = call.output_grads[kY].f32();
+  if (wants(call, kX)) {
+    Kernels(call).convolve_backward(w, outputs, call.inputs[kWeight].f32(), grad,
+                                    call.input_grads[kX].f32(), call.accumulate[kX]);
+  }
+  if (wants(call, kWeight)) {
+    Kernels(call).convolve_weight_backward(w, outputs, call.inputs[kX].f32(), grad,
+                                           call.input_grads[kWeight].f32(),
+                                           call.accumulate[kWeight]);
+  }
+}
+
+double convolve_flops(const Attrs& attrs, std::span<const TensorType> inputs) {
+  const cpu::Windows w =
+      windows(attributes<WindowAttrs>(OpCode::kConvolve, attrs), inputs[kX].shape);
+  return 2.0 * static_cast<double>(w.batch * w.count()) *
+         static_cast<double>(inputs[kWeight].shape.elements());
+}
+
 Types infer_max_pool(const Attrs& attrs, std::span<const TensorType> inputs) {
   const cpu::Windows w = checked_windows(OpCode::kMaxPool, attrs, inputs);
-  return {f32({w.batch, w.rows(), w.columns(), w.channels})};
+  const Check check(OpCode::kMaxPool, inputs);
+  check.require(w.kernel <= 15, "a pooling window has at most 15 pixels a side",
+                "use a smaller window");
+  const Shape y{w.batch, w.rows(), w.columns(), w.channels};
+  return {f32(y), {DType::kU8, y}};
 }
 
 template <typename Kernels>
 void forward_max_pool(const KernelCall& call) {
-  Kernels(call).max_pool(arguments(call, call.inputs[kX].shape()), call.inputs[kX].f32(),
-                         call.outputs[0].f32());
+  Kernels(call).max_pool(arguments(call, call.inputs[kX].shape()),
+                         attributes<WindowAttrs>(call).relu, call.inputs[kX].f32(),
+                         call.outputs[kY].f32(),
+                         reinterpret_cast<uint8_t*>(call.outputs[kChosen].data));
 }
 
 template <typename Kernels>
 void backward_max_pool(const KernelCall& call) {
-  Kernels(call).max_pool_backward(arguments(call, call.inputs[kX].shape()), call.inputs[kX].f32(),
-                                  call.output_grads[0].f32(), call.input_grads[kX].f32(),
+  Kernels(call).max_pool_backward(arguments(call, call.input_grads[kX].shape()),
+                                  reinterpret_cast<const uint8_t*>(call.outputs[kChosen].data),
+                                  call.output_grads[kY].f32(), call.input_grads[kX].f32(),
                                   call.accumulate[kX]);
 }
 
@@ -133,10 +201,32 @@ OpEntry unfold_op() {
   return entry;
 }
 
+OpEntry convolve_op() {
+  OpEntry entry = over_windows(OpCode::kConvolve, "convolve");
+  entry.input_names = {"x", "weight"};
+  entry.required_inputs = 1U << kX | 1U << kWeight;
+  entry.max_inputs = 2;
+  entry.infer = infer_convolve;
+  entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 1U << kX | 1U << kWeight}; };
+  entry.forward_scratch = convolve_scratch<Cpu>;
+  entry.cuda.forward_scratch = convolve_scratch<Cuda>;
+  entry.backward_scratch = convolve_backward_scratch<Cpu>;
+  entry.cuda.backward_scratch = convolve_backward_scratch<Cuda>;
+  entry.forward = forward_convolve<Cpu>;
+  entry.cuda.forward = forward_convolve<Cuda>;
+  entry.reference_forward = forward_convolve<Reference>;
+  entry.backward = backward_convolve<Cpu>;
+  entry.cuda.backward = backward_convolve<Cuda>;
+  entry.reference_backward = backward_convolve<Reference>;
+  entry.flops = convolve_flops;
+  entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kWeight; };
+  return entry;
+}
+
 OpEntry max_pool_op() {
   OpEntry entry = over_windows(OpCode::kMaxPool, "max_pool");
   entry.infer = infer_max_pool;
-  entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 1U << kX}; };
+  entry.saved = [](const Attrs&, uint32_t) { return Saved{.outputs = 1U << kChosen}; };
   entry.forward = forward_max_pool<Cpu>;
   entry.cuda.forward = forward_max_pool<Cuda>;
   entry.reference_forward = forward_max_pool<Reference>;

@@ -13,7 +13,7 @@ namespace {
 /// body(index of the picture) for each; a picture is one task's, so sums need no order among tasks.
 template <typename Body>
 void for_pictures(const Context& context, const Windows& w, const Body& body) {
-  const int64_t elements = w.rows() * w.columns() * w.kernel * w.kernel * w.channels;
+  const int64_t elements = w.count() * w.pixels();
   for_chunks(context, w.batch, rows_per_task(elements), [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) body(b);
   });
@@ -29,27 +29,7 @@ void for_windows(const Windows& w, const Body& body) {
   }
 }
 
-int64_t picture_size(const Windows& w) { return w.height * w.width * w.channels; }
 bool inside(int64_t at, int64_t extent) { return at >= 0 && at < extent; }
-
-/// The largest of each channel in a window, and where it stands.
-void largest(const Windows& w, const float* picture, int64_t top, int64_t left,
-             std::vector<float>& best, std::vector<int64_t>& where) {
-  const auto channels = static_cast<size_t>(w.channels);
-  bool first = true;
-  for (int64_t y = std::max<int64_t>(top, 0); y < std::min(top + w.kernel, w.height); ++y) {
-    for (int64_t x = std::max<int64_t>(left, 0); x < std::min(left + w.kernel, w.width); ++x) {
-      const int64_t at = (y * w.width + x) * w.channels;
-      const float* pixel = picture + at;
-      for (size_t c = 0; c < channels; ++c) {
-        const bool takes = first || pixel[c] > best[c];
-        best[c] = takes ? pixel[c] : best[c];
-        where[c] = takes ? at + static_cast<int64_t>(c) : where[c];
-      }
-      first = false;
-    }
-  }
-}
 
 int64_t valid_length(const Pool& pool, int64_t b) {
   return pool.lengths == nullptr ? pool.length
@@ -70,34 +50,12 @@ void softmax_into(const float* scores, int64_t count, std::vector<float>& shares
 
 }  // namespace
 
-void unfold(const Context& context, const Windows& w, const float* x, float* y) {
-  const int64_t line = w.kernel * w.channels;  // one row of a window
-  for_pictures(context, w, [&](int64_t b) {
-    const float* picture = x + b * picture_size(w);
-    float* out = y + b * w.rows() * w.columns() * w.kernel * line;
-    for_windows(w, [&](int64_t, int64_t top, int64_t left) {
-      const int64_t begin = std::clamp<int64_t>(-left, 0, w.kernel);
-      const int64_t end = std::clamp<int64_t>(w.width - left, begin, w.kernel);
-      for (int64_t k = 0; k < w.kernel; ++k, out += line) {
-        if (!inside(top + k, w.height)) {
-          std::fill(out, out + line, 0.0F);
-          continue;
-        }
-        const float* from = picture + ((top + k) * w.width + left) * w.channels;
-        std::fill(out, out + begin * w.channels, 0.0F);
-        std::copy(from + begin * w.channels, from + end * w.channels, out + begin * w.channels);
-        std::fill(out + end * w.channels, out + line, 0.0F);
-      }
-    });
-  });
-}
-
 void unfold_backward(const Context& context, const Windows& w, const float* y_grad, float* x_grad,
                      bool accumulate) {
   const int64_t line = w.kernel * w.channels;
   for_pictures(context, w, [&](int64_t b) {
-    float* picture = x_grad + b * picture_size(w);
-    if (!accumulate) std::fill(picture, picture + picture_size(w), 0.0F);
+    float* picture = x_grad + b * w.picture();
+    if (!accumulate) std::fill(picture, picture + w.picture(), 0.0F);
     const float* grad = y_grad + b * w.rows() * w.columns() * w.kernel * line;
     for_windows(w, [&](int64_t, int64_t top, int64_t left) {
       const int64_t begin = std::clamp<int64_t>(-left, 0, w.kernel);
@@ -107,49 +65,6 @@ void unfold_backward(const Context& context, const Windows& w, const float* y_gr
         float* to = picture + ((top + k) * w.width + left) * w.channels;
         for (int64_t i = begin * w.channels; i < end * w.channels; ++i) to[i] += grad[i];
       }
-    });
-  });
-}
-
-void max_pool(const Context& context, const Windows& w, const float* x, float* y) {
-  for_pictures(context, w, [&](int64_t b) {
-    const float* picture = x + b * picture_size(w);
-    float* out = y + b * w.rows() * w.columns() * w.channels;
-    for_windows(w, [&](int64_t window, int64_t top, int64_t left) {
-      float* best = out + window * w.channels;
-      bool first = true;
-      for (int64_t row = std::max<int64_t>(top, 0); row < std::min(top + w.kernel, w.height);
-           ++row) {
-        const int64_t begin = std::max<int64_t>(left, 0);
-        const int64_t end = std::min(left + w.kernel, w.width);
-        const float* pixel = picture + (row * w.width + begin) * w.channels;
-        for (int64_t column = begin; column < end; ++column, pixel += w.channels) {
-          if (first) {
-            std::copy(pixel, pixel + w.channels, best);
-            first = false;
-            continue;
-          }
-          for (int64_t c = 0; c < w.channels; ++c) best[c] = std::max(best[c], pixel[c]);
-        }
-      }
-    });
-  });
-}
-
-void max_pool_backward(const Context& context, const Windows& w, const float* x,
-                       const float* y_grad, float* x_grad, bool accumulate) {
-  for_pictures(context, w, [&](int64_t b) {
-    const float* picture = x + b * picture_size(w);
-    float* grad = x_grad + b * picture_size(w);
-    if (!accumulate) std::fill(grad, grad + picture_size(w), 0.0F);
-    thread_local std::vector<float> best;
-    thread_local std::vector<int64_t> where;
-    best.resize(static_cast<size_t>(w.channels));
-    where.resize(static_cast<size_t>(w.channels));
-    for_windows(w, [&](int64_t window, int64_t top, int64_t left) {
-      const float* from = y_grad + (b * w.rows() * w.columns() + window) * w.channels;
-      largest(w, picture, top, left, best, where);
-      for (size_t c = 0; c < where.size(); ++c) grad[where[c]] += from[c];
     });
   });
 }

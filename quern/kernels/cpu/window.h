@@ -1,11 +1,12 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "quern/kernels/cpu/context.h"
 
 // Windows over pictures (batch, height, width, channels), for convolutional stems and patches; and
-// pooling of sequences by learned scores. Bound by memory, so plain loops.
+// pooling of sequences by learned scores.
 namespace quern::kernels::cpu {
 
 /// Square windows of `kernel` pixels, every `stride`, over a picture with `padding` empty pixels
@@ -16,6 +17,9 @@ struct Windows {
 
   int64_t rows() const { return (height + 2 * padding - kernel) / stride + 1; }
   int64_t columns() const { return (width + 2 * padding - kernel) / stride + 1; }
+  int64_t count() const { return rows() * columns(); }  // of a picture
+  int64_t picture() const { return height * width * channels; }
+  int64_t pixels() const { return kernel * kernel * channels; }  // of a window
 };
 
 /// y (batch, rows, columns, kernel · kernel · channels): each window's pixels in a line; 0 outside
@@ -24,10 +28,28 @@ void unfold(const Context& context, const Windows& windows, const float* x, floa
 void unfold_backward(const Context& context, const Windows& windows, const float* y_grad,
                      float* x_grad, bool accumulate);
 
+/// y (batch, rows, columns, outputs) = each window · weight (outputs, kernel · kernel · channels)ᵀ.
+/// Windows are laid out a dozen at a time, in the cache, and multiplied there.
+size_t convolve_scratch(const Windows& windows, int64_t outputs);
+void convolve(const Context& context, const Windows& windows, int64_t outputs, const float* x,
+              const float* weight, float* y, std::byte* scratch);
+/// The gradient of x, for stride 1: the convolution of y_grad with the weights turned about.
+size_t convolve_backward_scratch(const Windows& windows, int64_t outputs);
+void convolve_backward(const Context& context, const Windows& windows, int64_t outputs,
+                       const float* weight, const float* y_grad, float* x_grad, bool accumulate,
+                       std::byte* scratch);
+/// The gradient of the weight: partial sums over strips of windows meet in a fixed tree.
+size_t convolve_weight_scratch(const Windows& windows, int64_t outputs);
+void convolve_weight_backward(const Context& context, const Windows& windows, int64_t outputs,
+                              const float* x, const float* y_grad, float* weight_grad,
+                              bool accumulate, std::byte* scratch);
+
 /// y (batch, rows, columns, channels): the largest of each window and channel; what is outside the
-/// picture does not count. Its gradient goes to the first of equal values.
-void max_pool(const Context& context, const Windows& windows, const float* x, float* y);
-void max_pool_backward(const Context& context, const Windows& windows, const float* x,
+/// picture does not count, with `relu` nothing below 0. `chosen` (the same extents; may be null)
+/// says which pixel of the window it is, the first of equal ones; kernel · kernel: none, the 0.
+void max_pool(const Context& context, const Windows& windows, bool relu, const float* x, float* y,
+              uint8_t* chosen);
+void max_pool_backward(const Context& context, const Windows& windows, const uint8_t* chosen,
                        const float* y_grad, float* x_grad, bool accumulate);
 
 /// y (batch, width) = Σ_t softmax(scores)_t · x_t over the first lengths[b] positions (null: all)

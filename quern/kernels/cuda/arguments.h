@@ -94,7 +94,18 @@ struct Window {
   int64_t rows, columns;
   const float* x;
   const float* y_grad;
-  float* y;
+  float* y;  // in backward x_grad
+  bool accumulate;
+};
+struct MaxPool {
+  cpu::Windows windows;
+  int64_t rows, columns;
+  bool relu;
+  const float* x;
+  const float* y_grad;
+  float* y;               // in backward x_grad
+  const uint8_t* chosen;  // read by backward
+  uint8_t* chooses;       // written by forward
   bool accumulate;
 };
 struct Pool {

@@ -66,8 +66,21 @@ void cast(const Context& context, const void* from, DType from_dtype, void* to, 
 void unfold(const Context& context, const cpu::Windows& windows, const float* x, float* y);
 void unfold_backward(const Context& context, const cpu::Windows& windows, const float* y_grad,
                      float* x_grad, bool accumulate);
-void max_pool(const Context& context, const cpu::Windows& windows, const float* x, float* y);
-void max_pool_backward(const Context& context, const cpu::Windows& windows, const float* x,
+/// Windows of a few pictures at a time are laid out in the scratch and multiplied there.
+size_t convolve_scratch(const cpu::Windows& windows, int64_t outputs);
+void convolve(const Context& context, const cpu::Windows& windows, int64_t outputs, const float* x,
+              const float* weight, float* y, std::byte* scratch);
+size_t convolve_backward_scratch(const cpu::Windows& windows, int64_t outputs);
+void convolve_backward(const Context& context, const cpu::Windows& windows, int64_t outputs,
+                       const float* weight, const float* y_grad, float* x_grad, bool accumulate,
+                       std::byte* scratch);
+size_t convolve_weight_scratch(const cpu::Windows& windows, int64_t outputs);
+void convolve_weight_backward(const Context& context, const cpu::Windows& windows, int64_t outputs,
+                              const float* x, const float* y_grad, float* weight_grad,
+                              bool accumulate, std::byte* scratch);
+void max_pool(const Context& context, const cpu::Windows& windows, bool relu, const float* x,
+              float* y, uint8_t* chosen);
+void max_pool_backward(const Context& context, const cpu::Windows& windows, const uint8_t* chosen,
                        const float* y_grad, float* x_grad, bool accumulate);
 void pool(const Context& context, const cpu::Pool& pool, const float* x, const float* scores,
           float* y);

@@ -87,8 +87,8 @@ arguments::Window window_arguments(const cpu::Windows& windows, const float* x, 
                                    float* y, bool accumulate) {
   return {windows, windows.rows(), windows.columns(), x, y_grad, y, accumulate};
 }
-int64_t pixels(const cpu::Windows& w) { return w.batch * w.height * w.width * w.channels; }
-int64_t places(const cpu::Windows& w) { return w.batch * w.rows() * w.columns() * w.channels; }
+int64_t pixels(const cpu::Windows& w) { return w.batch * w.picture(); }
+int64_t places(const cpu::Windows& w) { return w.batch * w.count() * w.channels; }
 
 }  // namespace
 
@@ -103,15 +103,34 @@ void unfold_backward(const Context& context, const cpu::Windows& windows, const 
                  window_arguments(windows, nullptr, y_grad, x_grad, accumulate));
 }
 
-void max_pool(const Context& context, const cpu::Windows& windows, const float* x, float* y) {
+void max_pool(const Context& context, const cpu::Windows& windows, bool relu, const float* x,
+              float* y, uint8_t* chosen) {
   launch_threads(context, "quern_max_pool", places(windows),
-                 window_arguments(windows, x, nullptr, y, false));
+                 arguments::MaxPool{.windows = windows,
+                                    .rows = windows.rows(),
+                                    .columns = windows.columns(),
+                                    .relu = relu,
+                                    .x = x,
+                                    .y_grad = nullptr,
+                                    .y = y,
+                                    .chosen = nullptr,
+                                    .chooses = chosen,
+                                    .accumulate = false});
 }
 
-void max_pool_backward(const Context& context, const cpu::Windows& windows, const float* x,
+void max_pool_backward(const Context& context, const cpu::Windows& windows, const uint8_t* chosen,
                        const float* y_grad, float* x_grad, bool accumulate) {
   launch_threads(context, "quern_max_pool_backward", pixels(windows),
-                 window_arguments(windows, x, y_grad, x_grad, accumulate));
+                 arguments::MaxPool{.windows = windows,
+                                    .rows = windows.rows(),
+                                    .columns = windows.columns(),
+                                    .relu = false,
+                                    .x = nullptr,
+                                    .y_grad = y_grad,
+                                    .y = x_grad,
+                                    .chosen = chosen,
+                                    .chooses = nullptr,
+                                    .accumulate = accumulate});
 }
 
 namespace {

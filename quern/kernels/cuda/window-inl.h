@@ -62,31 +62,33 @@ QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
   }
 }
 
-/// The element of x that is the first of the largest in a window and channel.
-QUERN_DEVICE int64_t largest_of(const cpu::Windows& w, const float* x, int64_t b, int64_t row,
-                                int64_t column, int64_t c) {
-  int64_t best = -1;
-  for (int64_t k = 0; k < w.kernel * w.kernel; ++k) {
-    const int64_t y = row * w.stride - w.padding + k / w.kernel;
-    const int64_t at_x = column * w.stride - w.padding + k % w.kernel;
-    if (y < 0 || y >= w.height || at_x < 0 || at_x >= w.width) continue;
-    const int64_t at = ((b * w.height + y) * w.width + at_x) * w.channels + c;
-    if (best < 0 || x[at] > x[best]) best = at;
-  }
-  return best;
-}
-
-QUERN_KERNEL(quern_max_pool, arguments::Window) {
+QUERN_KERNEL(quern_max_pool, arguments::MaxPool) {
   const cpu::Windows& w = a.windows;
   const int64_t count = w.batch * a.rows * a.columns * w.channels;
+  const int64_t none = w.kernel * w.kernel;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
     const int64_t window = i / w.channels;
-    a.y[i] = a.x[largest_of(w, a.x, window / (a.rows * a.columns), window / a.columns % a.rows,
-                            window % a.columns, i % w.channels)];
+    const int64_t top = window / a.columns % a.rows * w.stride - w.padding;
+    const int64_t left = window % a.columns * w.stride - w.padding;
+    const int64_t b = window / (a.rows * a.columns);
+    float best = a.relu ? 0 : -INFINITY;
+    int64_t chosen = a.relu ? none : 0;
+    for (int64_t k = 0; k < none; ++k) {
+      const int64_t y = top + k / w.kernel;
+      const int64_t x = left + k % w.kernel;
+      if (y < 0 || y >= w.height || x < 0 || x >= w.width) continue;
+      const float pixel = a.x[((b * w.height + y) * w.width + x) * w.channels + i % w.channels];
+      // A NaN is taken, so that it shows.
+      if (!(pixel > best) && pixel == pixel) continue;
+      best = pixel;
+      chosen = k;
+    }
+    a.y[i] = best;
+    if (a.chooses != nullptr) a.chooses[i] = static_cast<uint8_t>(chosen);
   }
 }
 
-QUERN_KERNEL(quern_max_pool_backward, arguments::Window) {
+QUERN_KERNEL(quern_max_pool_backward, arguments::MaxPool) {
   const cpu::Windows& w = a.windows;
   const int64_t count = w.batch * w.height * w.width * w.channels;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
@@ -96,8 +98,10 @@ QUERN_KERNEL(quern_max_pool_backward, arguments::Window) {
     float sum = 0;
     for (int64_t r = rows.first; r < rows.end; ++r) {
       for (int64_t s = columns.first; s < columns.end; ++s) {
-        if (largest_of(w, a.x, p.b, r, s, p.c) != i) continue;
-        sum += a.y_grad[((p.b * a.rows + r) * a.columns + s) * w.channels + p.c];
+        const int64_t place =
+            (p.y + w.padding - r * w.stride) * w.kernel + p.x + w.padding - s * w.stride;
+        const int64_t at = ((p.b * a.rows + r) * a.columns + s) * w.channels + p.c;
+        if (a.chosen[at] == place) sum += a.y_grad[at];
       }
     }
     store(a.y + i, sum, a.accumulate);

@@ -32,21 +32,19 @@ void for_places(const cpu::Windows& w, const Body& body) {
               body(at++, source(w, b, row, column, ky, kx, c));
 }
 
-/// For each element of y, the element of x that it is.
-std::vector<int64_t> largest(const cpu::Windows& w, const float* x) {
-  std::vector<int64_t> chosen;
-  for (int64_t b = 0; b < w.batch; ++b)
-    for (int64_t row = 0; row < w.rows(); ++row)
-      for (int64_t column = 0; column < w.columns(); ++column)
-        for (int64_t c = 0; c < w.channels; ++c) {
-          int64_t best = -1;
-          for (int64_t k = 0; k < w.kernel * w.kernel; ++k) {
-            const int64_t at = source(w, b, row, column, k / w.kernel, k % w.kernel, c);
-            if (at >= 0 && (best < 0 || x[at] > x[best])) best = at;
-          }
-          chosen.push_back(best);
-        }
-  return chosen;
+/// body(element of y, element of x or -1, element of the weight) for every product of a
+/// convolution.
+template <typename Body>
+void for_products(const cpu::Windows& w, int64_t outputs, const Body& body) {
+  for_places(w, [&](int64_t at, int64_t from) {
+    const int64_t window = at / w.pixels();
+    for (int64_t n = 0; n < outputs; ++n)
+      body(window * outputs + n, from, n * w.pixels() + at % w.pixels());
+  });
+}
+
+void store_all(const std::vector<double>& sums, float* to, bool accumulate) {
+  for (size_t i = 0; i < sums.size(); ++i) store(to[i], sums[i], accumulate);
 }
 
 std::vector<double> shares_of(const cpu::Pool& p, const float* scores, int64_t b) {
@@ -67,25 +65,77 @@ void unfold(const cpu::Windows& w, const float* x, float* y) {
 }
 
 void unfold_backward(const cpu::Windows& w, const float* y_grad, float* x_grad, bool accumulate) {
-  std::vector<double> sums(static_cast<size_t>(w.batch * w.height * w.width * w.channels), 0.0);
+  std::vector<double> sums(static_cast<size_t>(w.batch * w.picture()), 0.0);
   for_places(w, [&](int64_t to, int64_t from) {
     if (from >= 0) sums[static_cast<size_t>(from)] += static_cast<double>(y_grad[to]);
   });
-  for (size_t i = 0; i < sums.size(); ++i) store(x_grad[i], sums[i], accumulate);
+  store_all(sums, x_grad, accumulate);
 }
 
-void max_pool(const cpu::Windows& w, const float* x, float* y) {
-  const std::vector<int64_t> chosen = largest(w, x);
-  for (size_t i = 0; i < chosen.size(); ++i) y[i] = x[chosen[i]];
+void convolve(const cpu::Windows& w, int64_t outputs, const float* x, const float* weight,
+              float* y) {
+  std::vector<double> sums(static_cast<size_t>(w.batch * w.count() * outputs), 0.0);
+  for_products(w, outputs, [&](int64_t to, int64_t from, int64_t by) {
+    if (from >= 0)
+      sums[static_cast<size_t>(to)] +=
+          static_cast<double>(x[from]) * static_cast<double>(weight[by]);
+  });
+  store_all(sums, y, false);
 }
 
-void max_pool_backward(const cpu::Windows& w, const float* x, const float* y_grad, float* x_grad,
-                       bool accumulate) {
-  const std::vector<int64_t> chosen = largest(w, x);
-  std::vector<double> sums(static_cast<size_t>(w.batch * w.height * w.width * w.channels), 0.0);
-  for (size_t i = 0; i < chosen.size(); ++i)
-    sums[static_cast<size_t>(chosen[i])] += static_cast<double>(y_grad[i]);
-  for (size_t i = 0; i < sums.size(); ++i) store(x_grad[i], sums[i], accumulate);
+void convolve_backward(const cpu::Windows& w, int64_t outputs, const float* weight,
+                       const float* y_grad, float* x_grad, bool accumulate) {
+  std::vector<double> sums(static_cast<size_t>(w.batch * w.picture()), 0.0);
+  for_products(w, outputs, [&](int64_t to, int64_t from, int64_t by) {
+    if (from >= 0)
+      sums[static_cast<size_t>(from)] +=
+          static_cast<double>(y_grad[to]) * static_cast<double>(weight[by]);
+  });
+  store_all(sums, x_grad, accumulate);
+}
+
+void convolve_weight_backward(const cpu::Windows& w, int64_t outputs, const float* x,
+                              const float* y_grad, float* weight_grad, bool accumulate) {
+  std::vector<double> sums(static_cast<size_t>(outputs * w.pixels()), 0.0);
+  for_products(w, outputs, [&](int64_t to, int64_t from, int64_t by) {
+    if (from >= 0)
+      sums[static_cast<size_t>(by)] +=
+          static_cast<double>(y_grad[to]) * static_cast<double>(x[from]);
+  });
+  store_all(sums, weight_grad, accumulate);
+}
+
+void max_pool(const cpu::Windows& w, bool relu, const float* x, float* y, uint8_t* chosen) {
+  const int64_t places = w.kernel * w.kernel;
+  int64_t to = 0;
+  for (int64_t b = 0; b < w.batch; ++b)
+    for (int64_t row = 0; row < w.rows(); ++row)
+      for (int64_t column = 0; column < w.columns(); ++column)
+        for (int64_t c = 0; c < w.channels; ++c, ++to) {
+          int64_t best = places;
+          y[to] = 0;
+          for (int64_t k = 0; k < places; ++k) {
+            const int64_t at = source(w, b, row, column, k / w.kernel, k % w.kernel, c);
+            if (at < 0) continue;
+            const bool first = !relu && best == places;
+            if (!first && !(x[at] > y[to])) continue;
+            best = k;
+            y[to] = x[at];
+          }
+          if (chosen != nullptr) chosen[to] = static_cast<uint8_t>(best);
+        }
+}
+
+void max_pool_backward(const cpu::Windows& w, const uint8_t* chosen, const float* y_grad,
+                       float* x_grad, bool accumulate) {
+  std::vector<double> sums(static_cast<size_t>(w.batch * w.picture()), 0.0);
+  for_places(w, [&](int64_t at, int64_t from) {
+    const int64_t place = at % w.pixels() / w.channels;
+    const int64_t to = at / w.pixels() * w.channels + at % w.channels;
+    if (from >= 0 && chosen[to] == place)
+      sums[static_cast<size_t>(from)] += static_cast<double>(y_grad[to]);
+  });
+  store_all(sums, x_grad, accumulate);
 }
 
 void pool(const cpu::Pool& p, const float* x, const float* scores, float* y) {
