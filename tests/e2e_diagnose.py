@@ -1,5 +1,6 @@
 """quern diagnose: overfitting, calibration, leakage and drift of a run, with exit code 3 for drift."""
 
+import json
 import random
 import unittest
 
@@ -85,11 +86,26 @@ class Diagnose(house.TestCase):
         self.learn(self.run, "--steps", "600", "--set", "data.validation=0.4", "--set", "model.width=64",
                    "--set", "regularise.dropout=0", "--set", "regularise.column_dropout=0",
                    "--set", "regularise.weight_decay=0", "--set", "train.patience=1000",
-                   "--set", "train.learning_rate=0.01", "--set", "train.evaluate_every=600")
+                   "--set", "train.learning_rate=0.003", "--set", "train.evaluate_every=600")
         over = self.diagnose(self.run)["overfitting"]
         self.assertEqual(over["verdict"], "overfits")
         self.assertGreater(over["membership_auc"]["low"], 0.6)
         self.assertGreater(over["gap_low"], 0)
+
+    def test_several_folds(self):
+        """Every row is held out once, answered by the copy that did not learn from it."""
+        self.learn(self.run, "--steps", "300", "--folds", "3", "--set", "model.width=64", "--set", "regularise.dropout=0",
+                   "--set", "regularise.column_dropout=0", "--set", "regularise.weight_decay=0", "--set",
+                   "train.patience=1000", "--set", "train.learning_rate=0.003", "--set", "train.evaluate_every=300")
+        report = self.diagnose(self.run)
+        self.assertEqual(report["calibration"]["rows"], 400)
+        over = report["overfitting"]
+        self.assertEqual(over["verdict"], "overfits")
+        self.assertGreater(over["membership_auc"]["low"], 0.6)
+        # What training said of the rows that a copy did not see is what these copies say again.
+        said = json.loads((self.run / "metrics.json").read_text())["validation"]
+        self.assertAlmostEqual(report["calibration"]["brier"], said["brier"], places=5)
+        self.assertFalse(report["drift"]["found"])
 
     def test_learning_afresh(self):
         self.learn(self.run, "--steps", "40", "--set", "data.validation=0.4")

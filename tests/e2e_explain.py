@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import random
 import re
 import struct
@@ -23,6 +24,17 @@ def make_loans(rows, seed):
         score = months / 10 - savings / 15 + {"car": 1, "radio": 0, "school": -1}[purpose] + draw.gauss(0, 0.4)
         lines.append(f"{months},{savings:.2f},{purpose},{draw.choice(['own', 'rent'])},{'bad' if score > 0 else 'good'}")
     return "\n".join(lines) + "\n"
+
+
+def subsets_of(players):
+    return list(itertools.chain.from_iterable(itertools.combinations(players, k) for k in range(len(players) + 1)))
+
+
+def shapley(value, players, player):
+    """Shapley's formula over the values of all coalitions."""
+    others = [one for one in players if one != player]
+    return sum((value[frozenset([*s, player])] - value[frozenset(s)]) / (len(players) * math.comb(len(others), len(s)))
+               for s in subsets_of(others))
 
 
 class Explain(house.TestCase):
@@ -57,11 +69,14 @@ class Rows(Explain):
     def test_against_the_definition(self):
         """Shapley's formula over answers of `predict`, with the kept background put in column by column."""
         columns = ["months", "savings", "purpose", "house"]
+        encoder = json.loads((self.run_folder / "config.json").read_text())["encoder"]
+        self.assertTrue(encoder["linear"], "what the answer starts from changes with the columns, too")
+        self.assertEqual(encoder["copies"], 5)
         row = dict(zip([*columns, "risk"], self.data.read_text().splitlines()[3].split(",")))
         kept = [line.split(",") for line in (self.run_folder / "background.csv").read_text().splitlines()]
         background = [dict(zip(kept[0], line)) for line in kept[1:]]
         self.assertEqual(len(background), 100)
-        subsets = list(itertools.chain.from_iterable(itertools.combinations(columns, k) for k in range(5)))
+        subsets = subsets_of(columns)
         lines = [",".join(row[c] if c in shown else other[c] for c in columns)
                  for shown in subsets for other in background]
         asked = self.folder / "asked.csv"
@@ -69,15 +84,11 @@ class Rows(Explain):
         answers = json.loads(self.run_ok("predict", self.run_folder, asked, "--json").out)["predictions"]
         bad = [one["probability"]["bad"] for one in answers]
         value = {frozenset(shown): sum(bad[100 * i:100 * i + 100]) / 100 for i, shown in enumerate(subsets)}
-        weight = {0: 1 / 4, 1: 1 / 12, 2: 1 / 12, 3: 1 / 4}
         answer = self.explain(self.run_folder, self.data, "--row", "3", "--target", "bad")
         self.assertEqual(answer["method"], "exact")
         self.assert_complete(answer)
         for one in answer["attributions"]:
-            others = [c for c in columns if c != one["name"]]
-            phi = sum(weight[k] * (value[frozenset([*s, one["name"]])] - value[frozenset(s)])
-                      for k in range(4) for s in itertools.combinations(others, k))
-            self.assertAlmostEqual(one["phi"], phi, delta=2e-5, msg=one["name"])
+            self.assertAlmostEqual(one["phi"], shapley(value, columns, one["name"]), delta=2e-5, msg=one["name"])
         self.assertAlmostEqual(answer["value"], value[frozenset(columns)], delta=2e-5)
         ranked = [one["name"] for one in answer["attributions"]]
         self.assertEqual(ranked[-1], "house")
@@ -200,6 +211,38 @@ class Words(Explain):
         self.assertEqual(len(single["attributions"]), 1)
         self.assertAlmostEqual(single["attributions"][0]["phi"], single["value"] - single["base"], delta=1e-12)
         self.assert_fails(1, "explain", run, fresh, "--row", "4", says=["empty"])
+
+    def test_words_against_the_definition(self):
+        """Shapley's formula over answers of `predict` to the texts without the hidden words."""
+        draw = random.Random(5)
+        # Characters, as bytes: a text without one is the others' tokens one after another.
+        plain, strong = ["天", "地", "人", "山", "水"], {"奖": 2, "急": 1, "谢": -2}
+        lines = ["label,text"]
+        for _ in range(500):
+            words = draw.sample([*plain, *strong], 5)
+            score = sum(strong.get(word, 0) for word in words) + draw.gauss(0, 0.7)
+            lines.append(f"{'spam' if score > 0 else 'ham'},{''.join(words)}")
+        data = self.folder / "notes.csv"
+        data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        run = self.folder / "run"
+        # Without the bag: it leaves n-grams out where the text without a word has others.
+        self.run_ok("train", data, "--target", "label", "--out", run, "--quiet", "--steps", "60", "--set",
+                    "model.width=32", "--set", "model.layers=1", "--set", "train.evaluate_every=30", "--set",
+                    "model.ngram_buckets=0", "--set", "tokenizer.kind=byte", "--set", "data.types=text = text",
+                    "--folds", "1")
+        self.assertTrue((run / "linear.safetensors").is_file())
+        words = ["天", "奖", "山", "急"]
+        subsets = subsets_of(words)
+        asked = self.folder / "asked.csv"
+        asked.write_text("\n".join(["text", *[f'"{"".join(shown)}"' for shown in subsets]]) + "\n", encoding="utf-8")
+        answers = json.loads(self.run_ok("predict", run, asked, "--json").out)["predictions"]
+        value = {frozenset(shown): one["probability"]["spam"] for shown, one in zip(subsets, answers)}
+        answer = self.explain(run, asked, "--row", str(len(subsets)), "--target", "spam", "--method", "exact")
+        self.assert_complete(answer)
+        self.assertEqual(sorted(one["name"] for one in answer["attributions"]), sorted(words))
+        for one in answer["attributions"]:
+            self.assertAlmostEqual(one["phi"], shapley(value, words, one["name"]), delta=2e-5, msg=one["name"])
+        self.assertEqual(answer["attributions"][0]["name"], "奖")
 
     def test_prompt(self):
         run = self.folder / "run"

@@ -11,6 +11,7 @@ import unittest
 import house
 
 TRAIN = ["--steps", "150", "--set", "train.evaluate_every=50", "--set", "regularise.ensemble=4"]
+ONE_MODEL = ["--folds", "1"]
 
 
 def make_table(rows, seed):
@@ -43,7 +44,7 @@ class Table(house.TestCase):
     def train(self, *more, target="class", run="run"):
         folder = self.folder / run
         done = self.run_ok("train", self.data, "--target", target, "--out", folder, "--json", *TRAIN,
-                           "--set", "data.types=price = ignore" if target == "class" else "seed=1", *more)
+                           *(ONE_MODEL if "--folds" not in more else []), "--set", "data.types=price = ignore" if target == "class" else "seed=1", *more)
         return folder, json.loads(done.out), done.err
 
     def test_classes(self):
@@ -115,12 +116,29 @@ class Table(house.TestCase):
         self.data.write_text("\n".join(lines) + "\n")
         run = self.folder / "texts"
         result = json.loads(self.run_ok(
-            "train", self.data, "--target", "class", "--out", run, "--json", *TRAIN,
+            "train", self.data, "--target", "class", "--out", run, "--json", *TRAIN, *ONE_MODEL,
             "--set", "data.types=words = text", "--set", "tokenizer.vocabulary=300",
             "--set", "model.ngram_buckets=4096").out)
         self.assertGreater(result["validation"]["auc"], 0.95)
         self.assertTrue((run / "tokenizer.json").is_file())
         self.run_ok("evaluate", run, self.data)
+
+    def test_folds(self):
+        run, result, notes = self.train("--folds", "3", "--set", "data.class_weights=balanced")
+        self.assertIn("3 folds", notes)
+        self.assertEqual(result["validation"]["rows"], 1200, "every row is validated by one model")
+        self.assertGreater(result["validation"]["auc"], 0.97)
+        self.assertGreater(json.loads(self.run_ok("evaluate", run, self.fresh, "--json").out)["metrics"]["auc"]["low"], 0.95)
+        again = self.folder / "again"
+        shutil.copytree(run, again)
+        for name in ["metrics.json", "model.safetensors", "config.json"]:
+            (again / name).unlink()
+        self.run_ok("train", self.data, "--target", "class", "--out", again, "--resume")
+        self.assertEqual(house.weights_hash(run), house.weights_hash(again))
+        done = house.quern("train", self.data, "--target", "class", "--out", self.folder / "no", "--folds", "3",
+                           "--set", "data.split=time:x")
+        self.assertEqual(done.code, 2)
+        self.assertIn("data.folds = 3 divides rows at random", done.err)
 
     def test_cut_short_and_gone_on_with(self):
         whole, _, _ = self.train("--set", "train.checkpoint_every=20", run="whole")
@@ -162,11 +180,22 @@ class BadTable(house.TestCase):
         self.refuse(make_table(60, 1), "--set", "data.split=time:note", says="neither a date nor a number")
         self.refuse(make_table(60, 1), "--set", "data.costs=cheap", code=2, says="two costs")
 
+    def test_numbers_and_dates_out_of_range(self):
+        lines = ["when,x,class"]
+        for i in range(120):
+            day = "2021-13-45" if i == 7 else f"2021-{i % 12 + 1:02}-{i % 28 + 1:02}"
+            lines.append(f"{day},{'1e999' if i == 9 else i},{'ab'[i % 2]}")
+        data = self.folder / "dates.csv"
+        data.write_text("\n".join(lines) + "\n")
+        done = self.run_ok("train", data, "--target", "class", "--out", self.folder / "dates", "--steps", "2", *ONE_MODEL)
+        self.assertIn("line 9: '2021-13-45' is no date", done.err)
+        self.assertIn("line 11: '1e999' is no number", done.err)
+
     def test_prediction_on_other_columns(self):
         data = self.folder / "shop.csv"
         data.write_text(make_table(300, 1))
         run = self.folder / "run"
-        self.run_ok("train", data, "--target", "class", "--out", run, *TRAIN)
+        self.run_ok("train", data, "--target", "class", "--out", run, *TRAIN, *ONE_MODEL)
         other = self.folder / "other.csv"
         other.write_text("x,weight\n1,2\n")
         done = house.quern("predict", run, other)

@@ -30,8 +30,7 @@ int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags) {
   infer::RowPredictor predictor(run.config, run.parameters, pool);
   invocation.reporter->progress(fmt::format("answering {} rows", rows.size()));
   answers.answers =
-      predictor.predict(task::make_row_inputs(run.pipeline.columns.encode(table, rows, &pool),
-                                              run.config, run.tokenizer.get()),
+      predictor.predict(task::make_row_inputs(run.pipeline.columns.encode(table, rows, &pool), run),
                         run.pipeline.temperature);
   const auto seed = static_cast<uint64_t>(invocation.options.integer("seed"));
   print_scores(invocation, run.pipeline.task, rows.size(),

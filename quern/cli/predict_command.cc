@@ -118,8 +118,8 @@ int run_predict(Invocation& invocation, const Flags& flags) {
   for (size_t first = 0; first < table.rows(); first += kPiece) {
     rows.resize(std::min(kPiece, table.rows() - first));
     std::iota(rows.begin(), rows.end(), first);
-    const task::RowInputs inputs = task::make_row_inputs(
-        run.pipeline.columns.encode(table, rows, &pool), run.config, run.tokenizer.get());
+    const task::RowInputs inputs =
+        task::make_row_inputs(run.pipeline.columns.encode(table, rows, &pool), run);
     const std::vector<float> answers = predictor.predict(inputs, run.pipeline.temperature);
     for (size_t i = 0; i < rows.size(); ++i)
       writer.add(std::span(answers).subspan(i * outputs, outputs));

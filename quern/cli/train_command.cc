@@ -93,6 +93,7 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
                                                                   {"--time", "train.time"},
                                                                   {"--steps", "train.steps"},
                                                                   {"--epochs", "train.epochs"},
+                                                                  {"--folds", "data.folds"},
                                                                   {"--metric", "data.metric"},
                                                                   {"--memory", "memory"},
                                                                   {"--bit-exact", "bit_exact"}}) {

@@ -184,4 +184,17 @@ std::vector<std::vector<size_t>> fold_rows(const Table& table, const std::vector
   return folds;
 }
 
+std::vector<uint32_t> fold_of_rows(const Table& table, const std::vector<size_t>& rows,
+                                   size_t target, bool classes, uint32_t count, uint64_t seed) {
+  std::vector<uint32_t> fold_of(table.rows(), 0);
+  uint32_t number = 0;
+  for (const auto& fold : fold_rows(table, rows, target, classes, count, seed)) {
+    for (const size_t row : fold) fold_of[row] = number;
+    ++number;
+  }
+  std::vector<uint32_t> out;
+  for (const size_t row : rows) out.push_back(fold_of[row]);
+  return out;
+}
+
 }  // namespace quern::data

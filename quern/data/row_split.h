@@ -21,8 +21,9 @@ struct RowSplitOptions {
 /// Indices of rows, rising.
 struct RowSplit {
   std::vector<size_t> train, validation, test;
-  size_t repeats = 0;  // rows whose features stand in an earlier row: kept on its side
-  std::string reason;  // for people
+  std::vector<uint32_t> folds;  // of each row of `train`; empty: none
+  size_t repeats = 0;           // rows whose features stand in an earlier row: kept on its side
+  std::string reason;           // for people
 };
 
 /// Divides the given rows. Rows that agree in all but the target go to one side, so that no
@@ -36,5 +37,8 @@ RowSplit split_rows(const Table& table, const std::vector<size_t>& rows, size_t 
 std::vector<std::vector<size_t>> fold_rows(const Table& table, const std::vector<size_t>& rows,
                                            size_t target, bool classes, size_t count,
                                            uint64_t seed);
+/// The same, as the fold of each of the rows.
+std::vector<uint32_t> fold_of_rows(const Table& table, const std::vector<size_t>& rows,
+                                   size_t target, bool classes, uint32_t count, uint64_t seed);
 
 }  // namespace quern::data

@@ -130,7 +130,7 @@ class Search {
   }
 
   task::RowInputs inputs_of(std::span<const State> states) const {
-    task::RowInputs inputs = task::repeat_row(row_.inputs, static_cast<int64_t>(states.size()));
+    task::RowInputs inputs = row_.inputs.select(std::vector<size_t>(states.size(), 0));
     features::EncodedRows& columns = inputs.columns;
     for (size_t i = 0; i < states.size(); ++i) {
       for (const Move& move : states[i].moves) {
@@ -143,6 +143,8 @@ class Search {
         }
       }
     }
+    if (run_.config.has_text()) columns.texts.assign(states.size(), row_.text);
+    inputs.linear = task::linear_scores(columns, run_);
     return inputs;
   }
 

@@ -6,11 +6,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
 #include "quern/data/table_reader.h"
 #include "quern/explain/diagnosis_verdicts.h"
+#include "quern/explain/fold_answers.h"
 #include "quern/infer/row_predictor.h"
 
 namespace quern::explain {
@@ -47,9 +49,11 @@ class Diagnosing {
     if (fresh_) {
       look_at_new_rows();
     } else {
+      hold_out_a_fold();
       compare({&task_.table, held_out_});
     }
     if (request_.retrain_seconds > 0) {
+      hold_out_a_fold();
       result_.retraining = retrain(task_, options_, request_.retrain_seconds, reporter_);
     }
     judge(result_);
@@ -98,21 +102,36 @@ class Diagnosing {
     held_out_ = test ? task_.split.test : task_.split.validation;
   }
 
+  /// Of several folds the first from now on counts as held out, as in the first copy's training.
+  void hold_out_a_fold() {
+    if (task_.split.folds.empty()) return;
+    data::RowSplit& split = task_.split;
+    const std::vector<size_t> all = std::exchange(split.train, {});
+    for (size_t i = 0; i < all.size(); ++i)
+      (split.folds[i] == 0 ? split.validation : split.train).push_back(all[i]);
+    split.folds.clear();
+    if (split.test.empty()) held_out_ = split.validation;
+  }
+
   task::RowAnswers answers(const data::Table& table, std::vector<size_t>& rows) {
     task::RowAnswers answers;
     answers.targets = task::read_targets(table, run_.pipeline, rows);
     answers.answers =
-        predictor_.predict(task::make_row_inputs(run_.pipeline.columns.encode(table, rows),
-                                                 run_.config, run_.tokenizer.get()),
+        predictor_.predict(task::make_row_inputs(run_.pipeline.columns.encode(table, rows), run_),
                            run_.pipeline.temperature);
     return answers;
   }
 
   void look_at_overfitting() {
     reporter_.progress("answering training rows and rows held out");
-    std::vector<size_t> train = thinned(task_.split.train), held_out = thinned(held_out_);
-    const task::RowAnswers known = answers(task_.table, train);
-    const task::RowAnswers unseen = answers(task_.table, held_out);
+    FoldAnswers rows;
+    if (!task_.split.folds.empty() && task_.split.test.empty()) {
+      rows = answer_folds(run_, task_, options_, pool_);
+    } else {
+      std::vector<size_t> train = thinned(task_.split.train), held_out = thinned(held_out_);
+      rows = {answers(task_.table, train), answers(task_.table, held_out)};
+    }
+    const auto& [known, unseen] = rows;
     result_.membership = membership(row_losses(run_.pipeline, known),
                                     row_losses(run_.pipeline, unseen), request_.seed);
     if (run::is_finished(request_.run)) {

@@ -67,6 +67,7 @@ run::Options options_for(const run::Options& options, const fs::path& validation
   };
   set("data.validation", validation.string());
   set("data.test", "0");
+  set("data.folds", "1");
   set("data.split", "auto");
   set("bit_exact", "false");
   set("train.time", fmt::format("{:.3f}s", seconds));

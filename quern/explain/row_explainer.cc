@@ -45,6 +45,18 @@ ExplainedPicture picture_of(const ExplainedRow& row) {
   return picture;
 }
 
+/// The run with nothing learnt: one copy with random weights, and no linear model to start from.
+run::RowRun untrained(const fs::path& folder, uint64_t seed) {
+  run::RowRun run = run::load_row_run(folder);
+  run.config = run.config.single();
+  run.config.linear = false;
+  run.parameters = {};
+  model::declare_encoder(run.config, run.parameters);
+  run.parameters.allocate();
+  model::initialise_encoder(run.config, run.parameters, seed);
+  return run;
+}
+
 }  // namespace
 
 features::EncodedRows read_background(const run::RowRun& run, const std::string& file, size_t most,
@@ -120,8 +132,7 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
   out.parts = parts_of(taken);
   out.picture = picture_of(taken);
   if (question.audit) {
-    run::RowRun random = run::load_row_run(run_.folder);
-    model::initialise_encoder(random.config, random.parameters, question.estimate.seed);
+    run::RowRun random = untrained(run_.folder, question.estimate.seed);
     infer::RowPredictor predictor(random.config, random.parameters, pool_);
     RowGame other(random, predictor, taken, background_, target);
     out.audit = audit(game, out.attribution, estimate(other, options));

@@ -62,6 +62,8 @@ std::string RowGame::mask_policy() const {
     also("A hidden word's tokens are left out, and the n-grams that touch it.");
   if (run_.config.has_image())
     also("A hidden part of the picture has the mean colour of the training pictures.");
+  if (run_.config.linear)
+    also("The linear model that the answer starts from scores the row as it then stands.");
   return policy;
 }
 
@@ -138,6 +140,7 @@ void RowGame::add_text(std::span<const uint8_t> shown) {
       pending_.tokens.push_back(row_.tokens[t]);
   }
   pending_.token_begins.push_back(pending_.tokens.size());
+  if (run_.config.linear) pending_.columns.texts.push_back(text_without(hidden));
   if (run_.config.ngram_buckets == 0) return;
   if (pending_.ngram_begins.empty()) pending_.ngram_begins.push_back(0);
   size_t first = 0;  // word that may touch the n-gram; n-grams come in order of their last word
@@ -150,6 +153,19 @@ void RowGame::add_text(std::span<const uint8_t> shown) {
     if (whole) pending_.ngrams.push_back(gram.row);
   }
   pending_.ngram_begins.push_back(pending_.ngrams.size());
+}
+
+std::string RowGame::text_without(std::span<const uint8_t> hidden) const {
+  std::string text;
+  for (size_t w = 0; w < row_.words.size(); ++w) {
+    const Word& word = row_.words[w];
+    if (hidden[w] != 0) {
+      text += ' ';  // what stands around it is not one word
+    } else {
+      text.append(row_.text, word.begin, word.end - word.begin);
+    }
+  }
+  return text;
 }
 
 void RowGame::add_picture(std::span<const uint8_t> shown) {
@@ -171,6 +187,7 @@ void RowGame::add_picture(std::span<const uint8_t> shown) {
 }
 
 void RowGame::flush(std::span<double> values) {
+  pending_.linear = task::linear_scores(pending_.columns, run_);
   const std::vector<float> answers = predictor_.predict_fixed(pending_, run_.pipeline.temperature);
   const auto outputs = static_cast<size_t>(run_.config.outputs);
   for (size_t i = 0; i < shares_.size(); ++i) {
@@ -184,6 +201,7 @@ void RowGame::flush(std::span<double> values) {
   pending_.columns.places.clear();
   pending_.columns.category_ids.clear();
   pending_.columns.pixels.clear();
+  pending_.columns.texts.clear();
   pending_.tokens.clear();
   pending_.token_begins.clear();
   pending_.ngrams.clear();

@@ -26,7 +26,8 @@ struct RowTarget {
 /// and the answers are averaged (the interventional expectation, Janzing et al. 2020, "Feature
 /// relevance quantification in explainable AI"). A hidden word's tokens, and the n-grams that touch
 /// it, are left out; those after it move up. A hidden patch has the mean colour of the training
-/// pictures. All coalitions go through one plan, in batches.
+/// pictures. The linear model that answers start from scores what is left. All coalitions go
+/// through one plan, in batches.
 class RowGame : public Game {
  public:
   /// Run, predictor and row must outlive the game. `background` holds the columns alone; it may be
@@ -49,6 +50,7 @@ class RowGame : public Game {
   void add(std::span<const uint8_t> shown, size_t coalition);
   void add_columns(std::span<const uint8_t> shown, size_t background);
   void add_text(std::span<const uint8_t> shown);
+  std::string text_without(std::span<const uint8_t> hidden) const;
   void add_picture(std::span<const uint8_t> shown);
   void flush(std::span<double> values);
 

@@ -38,18 +38,22 @@ void add_words(const run::RowRun& run, const std::string& text, ExplainedRow& ta
   taken.words = group_words(tokenizer, ids);
   const size_t seen = std::min(ids.size(), static_cast<size_t>(run.config.trunk.context));
   taken.tokens.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(seen));
+  // What the tokens stand for: a tokenizer that normalises gives other bytes than the text.
+  taken.text = tokenizer.decode(ids);
   if (run.config.ngram_buckets > 0) {
-    // Of what the tokens stand for: a tokenizer that normalises gives other bytes than the text.
-    taken.ngrams = features::located_word_ngrams(tokenizer.decode(ids), task::kBagOrders,
-                                                 run.config.ngram_buckets,
-                                                 static_cast<size_t>(run.config.ngram_bag));
+    taken.ngrams =
+        features::located_word_ngrams(taken.text, task::kBagOrders, run.config.ngram_buckets,
+                                      static_cast<size_t>(run.config.ngram_bag));
   }
   for (size_t i = 0; i < taken.words.size(); ++i) {
     const Word& word = taken.words[i];
-    const bool in_bag = std::ranges::any_of(taken.ngrams, [&](const features::LocatedNgram& gram) {
-      return gram.begin < word.end && word.begin < gram.end;
-    });
-    if (word.special || (word.token_begin >= seen && !in_bag)) continue;
+    // The linear model that answers start from reads the whole text.
+    const bool seen_as_terms =
+        run.config.linear ||
+        std::ranges::any_of(taken.ngrams, [&](const features::LocatedNgram& gram) {
+          return gram.begin < word.end && word.begin < gram.end;
+        });
+    if (word.special || (word.token_begin >= seen && !seen_as_terms)) continue;
     RowPart& part = taken.parts.emplace_back();
     part.kind = RowPart::Kind::kWord;
     part.name = word.text;
@@ -130,7 +134,7 @@ ExplainedRow take_row(const run::RowRun& run, const data::Table& table, size_t r
   ExplainedRow taken;
   features::EncodedRows encoded = run.pipeline.columns.encode(table, std::array{row});
   const std::string text = encoded.texts.empty() ? "" : encoded.texts.front();
-  taken.inputs = task::make_row_inputs(std::move(encoded), run.config, run.tokenizer.get());
+  taken.inputs = task::make_row_inputs(std::move(encoded), run);
   add_columns(run, table, row, taken);
   if (run.config.has_text()) add_words(run, text, taken);
   if (run.config.has_image()) add_patches(options, taken);

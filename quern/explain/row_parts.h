@@ -29,6 +29,7 @@ struct RowPart {
 struct ExplainedRow {
   task::RowInputs inputs;  // of this row alone
   std::vector<RowPart> parts;
+  std::string text;              // what the words' bytes are places in
   std::vector<Word> words;       // of the text; words that the model cannot see are no parts
   std::vector<uint32_t> tokens;  // of the text, as many as the model reads
   std::vector<features::LocatedNgram> ngrams;

@@ -166,6 +166,35 @@ T field(const json& object, const char* key, std::string_view where) {
 
 }  // namespace
 
+EncodedRows EncodedRows::select(std::span<const size_t> indices) const {
+  EncodedRows out;
+  out.rows = static_cast<int64_t>(indices.size());
+  out.numbers = numbers;
+  out.categories = categories;
+  out.picture = picture;
+  const auto take = [&](const auto& from, auto& to, int64_t width) {
+    if (from.empty()) return;
+    to.reserve(indices.size() * static_cast<size_t>(width));
+    for (const size_t row : indices) {
+      const auto at = from.begin() + static_cast<ptrdiff_t>(row) * width;
+      to.insert(to.end(), at, at + width);
+    }
+  };
+  take(places, out.places, numbers);
+  take(category_ids, out.category_ids, categories);
+  take(texts, out.texts, 1);
+  take(pixels, out.pixels, picture.pixels());
+  return out;
+}
+
+void EncodedRows::append(const EncodedRows& more) {
+  rows += more.rows;
+  places.insert(places.end(), more.places.begin(), more.places.end());
+  category_ids.insert(category_ids.end(), more.category_ids.begin(), more.category_ids.end());
+  texts.insert(texts.end(), more.texts.begin(), more.texts.end());
+  pixels.insert(pixels.end(), more.pixels.begin(), more.pixels.end());
+}
+
 float NumberFeature::place(double value) const {
   if (std::isnan(value)) return std::numeric_limits<float>::quiet_NaN();
   if (value <= knots.front()) return 0;
@@ -174,6 +203,13 @@ float NumberFeature::place(double value) const {
   const double low = *std::prev(above);
   const auto piece = static_cast<double>(above - knots.begin() - 1);
   return static_cast<float>(piece + (value - low) / (*above - low));
+}
+
+double NumberFeature::standardised(float place) const {
+  const auto below = std::min(static_cast<size_t>(place), knots.size() - 2);
+  const double share = static_cast<double>(place) - static_cast<double>(below);
+  const double value = knots[below] + share * (knots[below + 1] - knots[below]);
+  return (value - mean) / deviation;
 }
 
 void CategoryFeature::index() {

@@ -29,6 +29,8 @@ struct NumberFeature {
   int64_t pieces() const { return static_cast<int64_t>(knots.size()) - 1; }
   /// In [0, pieces]: the knot below plus the way to the next; NaN where the value is missing.
   float place(double value) const;
+  /// The value at a place, by mean and deviation; beyond the outer knots that of the knot.
+  double standardised(float place) const;
 };
 
 /// A category column: the values that training rows hold often enough; 0 stands for all others.
@@ -53,6 +55,11 @@ struct EncodedRows {
   std::vector<std::string> texts;     // (rows) where there are text columns: joined by a line end
   PictureFeature picture;             // where there is a picture column
   Pixels pixels;                      // (rows, height, width, channels) of it
+
+  /// These rows alone, in this order.
+  EncodedRows select(std::span<const size_t> indices) const;
+  /// Rows of the same encoder below these.
+  void append(const EncodedRows& more);
 };
 
 /// What turns a row of a table into model input: fitted on training rows alone, saved with the

@@ -18,16 +18,17 @@ size_t utf8_length(char c) {
 }
 
 struct Word {
-  uint64_t hash;
+  std::string text;  // ASCII in lower case
   size_t begin, end;
 };
 
+/// Runs of letters and digits; every other mark is a word of its own.
 std::vector<Word> words(std::string_view text) {
   std::vector<Word> found;
   std::string word;
   size_t begin = 0;
   const auto flush = [&](size_t end) {
-    if (!word.empty()) found.push_back({hash64(word), begin, end});
+    if (!word.empty()) found.push_back({std::move(word), begin, end});
     word.clear();
   };
   for (size_t i = 0; i < text.size();) {
@@ -43,7 +44,7 @@ std::vector<Word> words(std::string_view text) {
     } else {
       flush(i);
       if (static_cast<uint8_t>(c) > ' ')
-        found.push_back({hash64(text.substr(i, length)), i, i + length});
+        found.push_back({std::string(text.substr(i, length)), i, i + length});
     }
     i += length;
   }
@@ -51,24 +52,52 @@ std::vector<Word> words(std::string_view text) {
   return found;
 }
 
+int32_t row_of(uint64_t hash, int64_t buckets) {
+  return static_cast<int32_t>(hash % static_cast<uint64_t>(buckets));
+}
+
 }  // namespace
 
 std::vector<LocatedNgram> located_word_ngrams(std::string_view text, int64_t orders,
                                               int64_t buckets, size_t most) {
-  const std::vector<Word> unigrams = words(text);
-  std::vector<LocatedNgram> found;
-  for (size_t i = 0; i < unigrams.size() && found.size() < most; ++i) {
+  const std::vector<Word> found = words(text);
+  std::vector<uint64_t> unigrams;
+  unigrams.reserve(found.size());
+  for (const Word& word : found) unigrams.push_back(hash64(word.text));
+  std::vector<LocatedNgram> grams;
+  for (size_t i = 0; i < found.size() && grams.size() < most; ++i) {
     uint64_t hash = 0;
     for (int64_t order = 0; order < orders && static_cast<size_t>(order) <= i; ++order) {
-      const Word& word = unigrams[i - static_cast<size_t>(order)];
-      hash = hash64({reinterpret_cast<const char*>(&word.hash), sizeof word.hash}, hash + 1);
-      if (found.size() < most) {
-        found.push_back({static_cast<int32_t>(hash % static_cast<uint64_t>(buckets)), word.begin,
-                         unigrams[i].end});
+      const size_t first = i - static_cast<size_t>(order);
+      hash = hash64({reinterpret_cast<const char*>(&unigrams[first]), sizeof(uint64_t)}, hash + 1);
+      if (grams.size() < most)
+        grams.push_back({row_of(hash, buckets), found[first].begin, found[i].end});
+    }
+  }
+  return grams;
+}
+
+std::vector<int32_t> letter_ngrams(std::string_view text, size_t shortest, size_t longest,
+                                   int64_t buckets, size_t most) {
+  std::vector<int32_t> rows;
+  for (const Word& word : words(text)) {
+    if (!is_word_byte(word.text.front()) && utf8_length(word.text.front()) != 2) continue;
+    const std::string whole = "<" + word.text + ">";
+    std::vector<size_t> starts;
+    for (size_t i = 0; i < whole.size(); i += utf8_length(whole[i])) starts.push_back(i);
+    starts.push_back(whole.size());
+    for (size_t first = 0; first + 1 < starts.size(); ++first) {
+      for (size_t letters = shortest; letters <= longest && first + letters < starts.size();
+           ++letters) {
+        if (rows.size() >= most) return rows;
+        const size_t begin = starts[first];
+        const std::string_view gram =
+            std::string_view(whole).substr(begin, starts[first + letters] - begin);
+        rows.push_back(row_of(hash64(gram), buckets));
       }
     }
   }
-  return found;
+  return rows;
 }
 
 std::vector<int32_t> word_ngrams(std::string_view text, int64_t orders, int64_t buckets,

@@ -21,4 +21,10 @@ struct LocatedNgram {
 std::vector<LocatedNgram> located_word_ngrams(std::string_view text, int64_t orders,
                                               int64_t buckets, size_t most);
 
+/// Hashed runs of `shortest` to `longest` letters within a word that "<" and ">" stand around, of
+/// words of letters and digits alone (Bojanowski et al. 2017, "Enriching Word Vectors with Subword
+/// Information").
+std::vector<int32_t> letter_ngrams(std::string_view text, size_t shortest, size_t longest,
+                                   int64_t buckets, size_t most);
+
 }  // namespace quern::features

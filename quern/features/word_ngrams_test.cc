@@ -22,5 +22,15 @@ TEST(WordNgrams, CountWordsAndTheirPairs) {
   EXPECT_TRUE(std::all_of(small.begin(), small.end(), [](int32_t r) { return r >= 0 && r < 3; }));
 }
 
+TEST(LetterNgrams, StayWithinWords) {
+  // <a> b: "<a", "a>", "<b", "b>" of two letters; "<a>", "<b>" of three.
+  EXPECT_EQ(letter_ngrams("a b", 2, 3, 1 << 20, 100).size(), 6U);
+  const auto same = letter_ngrams("Kühe, KÜHE kühe", 2, 2, 1 << 20, 100);
+  ASSERT_EQ(same.size(), 15U);  // five of each word: ü is one letter
+  EXPECT_EQ(same[4], same[14]);
+  EXPECT_TRUE(letter_ngrams("明月，!", 2, 5, 1 << 20, 100).empty());
+  EXPECT_EQ(letter_ngrams("abcdef", 2, 3, 1 << 20, 4).size(), 4U);
+}
+
 }  // namespace
 }  // namespace quern::features

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <deque>
 #include <functional>
+#include <numeric>
+
+#include "quern/base/random.h"
 
 namespace quern::metrics {
 namespace {
@@ -95,14 +98,14 @@ void add_gradient(const SparseRows& rows, size_t row, const double* error, size_
   for (size_t k = 0; k < outputs; ++k) bias[k] += error[k];
 }
 
-/// ½ |W|² of all but the intercepts, added to value and gradient.
-double regularise(const Vector& w, size_t count, Vector& gradient) {
+/// ½ penalty |W|² of all but the intercepts, added to value and gradient.
+double regularise(const Vector& w, size_t count, double penalty, Vector& gradient) {
   double sum = 0;
   for (size_t i = 0; i < count; ++i) {
     sum += w[i] * w[i];
-    gradient[i] += w[i];
+    gradient[i] += penalty * w[i];
   }
-  return sum / 2;
+  return penalty * sum / 2;
 }
 
 double softmax(double* scores, size_t outputs) {
@@ -116,10 +119,53 @@ double softmax(double* scores, size_t outputs) {
   return highest + std::log(sum);
 }
 
+/// w (width + 1) of class `of` against all others.
+Vector one_against_the_rest(const SparseRows& rows, std::span<const int32_t> labels, int32_t of,
+                            double cost) {
+  constexpr int kMostPasses = 200;
+  constexpr double kEnough = 0.001;
+  const double diagonal = 0.5 / cost;
+  Vector w(rows.width + 1, 0.0);
+  Vector alphas(rows.rows(), 0.0);
+  Vector squares(rows.rows());
+  std::vector<size_t> order(rows.rows());
+  std::iota(order.begin(), order.end(), size_t{0});
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    squares[row] = 1 + diagonal;
+    for (uint64_t i = rows.begins[row]; i < rows.begins[row + 1]; ++i) {
+      const auto value = static_cast<double>(rows.values[i]);
+      squares[row] += value * value;
+    }
+  }
+  for (int pass = 0; pass < kMostPasses; ++pass) {
+    double highest = 0;
+    double lowest = 0;
+    Random random(1, Stream::kBatch, static_cast<uint64_t>(pass));
+    for (size_t left = order.size(); left > 0; --left) {
+      std::swap(order[left - 1], order[random.below(left)]);
+      const size_t row = order[left - 1];
+      const double y = labels[row] == of ? 1 : -1;
+      double score = 0;
+      score_row(rows, row, w, 1, &score);
+      const double gradient = y * score - 1 + diagonal * alphas[row];
+      const double projected = alphas[row] == 0 ? std::min(gradient, 0.0) : gradient;
+      highest = std::max(highest, projected);
+      lowest = std::min(lowest, projected);
+      if (std::abs(projected) < 1e-12) continue;
+      const double next = std::max(alphas[row] - gradient / squares[row], 0.0);
+      const double change = (next - alphas[row]) * y;
+      alphas[row] = next;
+      add_gradient(rows, row, &change, 1, w);
+    }
+    if (highest - lowest <= kEnough) break;
+  }
+  return w;
+}
+
 }  // namespace
 
 LinearBaseline LinearBaseline::classifier(const SparseRows& rows, std::span<const int32_t> labels,
-                                          size_t classes, int iterations) {
+                                          size_t classes, int iterations, double penalty) {
   LinearBaseline model;
   model.width_ = rows.width;
   model.outputs_ = classes;
@@ -129,7 +175,7 @@ LinearBaseline LinearBaseline::classifier(const SparseRows& rows, std::span<cons
   minimise(
       [&](const Vector& w, Vector& gradient) {
         std::fill(gradient.begin(), gradient.end(), 0.0);
-        double value = regularise(w, rows.width * classes, gradient);
+        double value = regularise(w, rows.width * classes, penalty, gradient);
         for (size_t row = 0; row < rows.rows(); ++row) {
           score_row(rows, row, w, classes, error.data());
           const auto label = static_cast<size_t>(labels[row]);
@@ -145,14 +191,14 @@ LinearBaseline LinearBaseline::classifier(const SparseRows& rows, std::span<cons
 }
 
 LinearBaseline LinearBaseline::regression(const SparseRows& rows, std::span<const float> targets,
-                                          int iterations) {
+                                          int iterations, double penalty) {
   LinearBaseline model;
   model.width_ = rows.width;
   model.weights_.assign(rows.width + 1, 0.0);
   minimise(
       [&](const Vector& w, Vector& gradient) {
         std::fill(gradient.begin(), gradient.end(), 0.0);
-        double value = regularise(w, rows.width, gradient);
+        double value = regularise(w, rows.width, penalty, gradient);
         for (size_t row = 0; row < rows.rows(); ++row) {
           double error = 0;
           score_row(rows, row, w, 1, &error);
@@ -164,6 +210,32 @@ LinearBaseline LinearBaseline::regression(const SparseRows& rows, std::span<cons
       },
       model.weights_, iterations);
   return model;
+}
+
+LinearBaseline LinearBaseline::support_vectors(const SparseRows& rows,
+                                               std::span<const int32_t> labels, size_t classes,
+                                               double cost) {
+  LinearBaseline model;
+  model.width_ = rows.width;
+  model.outputs_ = classes;
+  model.classes_ = true;
+  model.weights_.assign((rows.width + 1) * classes, 0.0);
+  for (size_t k = 0; k < classes; ++k) {
+    const Vector w = one_against_the_rest(rows, labels, static_cast<int32_t>(k), cost);
+    for (size_t i = 0; i < w.size(); ++i) model.weights_[i * classes + k] = w[i];
+  }
+  return model;
+}
+
+std::vector<float> LinearBaseline::scores(const SparseRows& rows) const {
+  std::vector<float> out;
+  out.reserve(rows.rows() * outputs_);
+  Vector scores(outputs_);
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    score_row(rows, row, weights_, outputs_, scores.data());
+    for (const double score : scores) out.push_back(static_cast<float>(score));
+  }
+  return out;
 }
 
 std::vector<float> LinearBaseline::predict(const SparseRows& rows) const {

@@ -127,6 +127,11 @@ TEST(LinearBaseline, AgreesWithScikitLearn) {
                                         0.333475, 0.564169, 0.26457,  0.171262};
   for (size_t i = 0; i < expected.size(); ++i)
     EXPECT_NEAR(static_cast<double>(p[i]), expected[i], 2e-4) << i;
+  const auto m = LinearBaseline::support_vectors(rows, labels, 3, 0.5).scores(rows);
+  const std::vector<double> margins = {-0.1155, -0.5591, -0.2635, -0.2974, -0.4172,
+                                       -0.2922, 0.1253,  -0.4403, -0.6487};
+  for (size_t i = 0; i < margins.size(); ++i)
+    EXPECT_NEAR(static_cast<double>(m[i]), margins[i], 0.03) << i;
   const auto v = LinearBaseline::regression(rows, targets, 1000).predict(rows);
   const std::vector<double> values = {-2.038496, -2.586935, 0.209824};
   for (size_t i = 0; i < values.size(); ++i)

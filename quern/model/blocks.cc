@@ -29,14 +29,15 @@ Value Blocks::run(Value x, const Sequence& sequence) {
   return x;
 }
 
-Value Blocks::parameter(const std::string& name) {
+Value Blocks::parameter(const std::string& short_name) {
+  const std::string name = prefix_ + short_name;
   const int32_t index = store_.find(name);
   if (index < 0) throw Error("missing_parameter", "the model has no parameter " + name);
   const auto& info = store_.parameters()[static_cast<size_t>(index)];
   return g_.parameter(name, index, {DType::kF32, info.shape});
 }
 Value Blocks::optional_parameter(const std::string& name) {
-  return store_.find(name) < 0 ? Value{} : parameter(name);
+  return store_.find(prefix_ + name) < 0 ? Value{} : parameter(name);
 }
 
 /// residual + dropout(x), where training asks for it.

@@ -41,6 +41,8 @@ class Blocks {
   /// caller's.
   graph::Value run(graph::Value x, const Sequence& sequence);
 
+  /// Stands before the names of all parameters asked for from now on.
+  void set_prefix(std::string prefix) { prefix_ = std::move(prefix); }
   /// Throws Error("missing_parameter").
   graph::Value parameter(const std::string& name);
   graph::Value optional_parameter(const std::string& name);
@@ -60,6 +62,7 @@ class Blocks {
   const ModelConfig& c_;
   const graph::ParameterStore& store_;
   bool training_;
+  std::string prefix_;
   graph::Value random_;
   Sequence sequence_;
   uint32_t dropouts_ = 0;

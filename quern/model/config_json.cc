@@ -232,9 +232,11 @@ std::string to_json(const EncoderConfig& c) {
                                  {"answer", c.answer == Answer::kClass ? "class" : "value"},
                                  {"outputs", c.outputs},
                                  {"members", c.members},
+                                 {"copies", c.copies},
                                  {"head_layers", c.head_layers},
                                  {"head_width", c.head_width},
                                  {"head_dropout", c.head_dropout},
+                                 {"linear", c.linear},
                                  {"mixes", c.mixes},
                                  {"image",
                                   {{"height", c.image.height},
@@ -279,9 +281,11 @@ EncoderConfig encoder_from_json(std::string_view text, std::string_view where) {
   c.answer = answer == "class" ? Answer::kClass : Answer::kValue;
   c.outputs = field<int64_t>(e, "outputs", where);
   c.members = field<int64_t>(e, "members", where);
+  if (e.contains("copies")) c.copies = field<int64_t>(e, "copies", where);
   c.head_layers = field<int64_t>(e, "head_layers", where);
   c.head_width = field<int64_t>(e, "head_width", where);
   c.head_dropout = field<float>(e, "head_dropout", where);
+  c.linear = e.contains("linear") && field<bool>(e, "linear", where);
   c.mixes = field<bool>(e, "mixes", where);
   const json& image = part(e, "image");
   c.image.height = field<int64_t>(image, "height", where);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "quern/base/error.h"
@@ -23,16 +24,33 @@ class EncoderTracer {
 
   Graph run() {
     blocks_.declare_random(c_.head_dropout > 0);
-    Value x = join(join(columns(), image()), text());
-    x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
-    if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
-    if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
-    answer(head(gather(x)));
+    Value logits;
+    for (int64_t copy = 0; copy < c_.copies; ++copy) {
+      blocks_.set_prefix(c_.copy_prefix(copy));
+      logits = join(logits, answers());
+    }
+    answer(logits);
     return std::move(g_);
   }
 
  private:
   Value parameter(const std::string& name) { return blocks_.parameter(name); }
+
+  /// An input that all copies read.
+  Value input(const std::string& name, const TensorType& type) {
+    Value& value = inputs_[name];
+    if (!value) value = g_.input(name, type);
+    return value;
+  }
+
+  /// Of one copy: (B,k,outputs).
+  Value answers() {
+    Value x = join(join(columns(), image()), text());
+    x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
+    if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
+    if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
+    return head(gather(x));
+  }
 
   Value join(Value a, Value b) {
     if (!a) return b;
@@ -44,13 +62,13 @@ class EncoderTracer {
     Value x;
     const int64_t batch = options_.batch;
     if (c_.numbers > 0) {
-      const Value codes = g_.input("numbers", {DType::kF32, {batch, c_.numbers, c_.number_bins}});
+      const Value codes = input("numbers", {DType::kF32, {batch, c_.numbers, c_.number_bins}});
       x = graph::grouped_linear(g_, codes, parameter("embed.number.weight"),
                                 parameter("embed.number.bias"));
     }
     if (!c_.categories.empty()) {
       const auto count = static_cast<int64_t>(c_.categories.size());
-      const Value ids = g_.input("categories", {DType::kI32, {batch, count}});
+      const Value ids = input("categories", {DType::kI32, {batch, count}});
       x = join(x, graph::embedding(g_, ids, parameter("embed.category"),
                                    parameter("embed.category_bias"), {}, 1));
     }
@@ -60,8 +78,8 @@ class EncoderTracer {
   Value image() {
     if (!c_.has_image()) return {};
     const ImageInput& image = c_.image;
-    Value x = g_.input("image",
-                       {DType::kF32, {options_.batch, image.height, image.width, image.channels}});
+    Value x =
+        input("image", {DType::kF32, {options_.batch, image.height, image.width, image.channels}});
     for (int64_t round = 0; round < image.stem; ++round) {
       const std::string name = fmt::format("embed.image.stem.{}", round);
       x = graph::convolve(g_, x, parameter(name + ".weight"),
@@ -80,12 +98,12 @@ class EncoderTracer {
     if (!c_.has_text()) return {};
     const int64_t batch = options_.batch;
     const int64_t length = c_.trunk.context;
-    const Value ids = g_.input("ids", {DType::kI32, {batch, length}});
-    lengths_ = g_.input("lengths", {DType::kI32, {batch}});
+    const Value ids = input("ids", {DType::kI32, {batch, length}});
+    lengths_ = input("lengths", {DType::kI32, {batch}});
     if (c_.columns() + c_.image_tokens() == 0) {
       sequence_.lengths = lengths_;
     } else {
-      sequence_.lengths = g_.input("sequence_lengths", {DType::kI32, {batch}});
+      sequence_.lengths = input("sequence_lengths", {DType::kI32, {batch}});
     }
     return graph::embedding(g_, ids, parameter("embed.weight"), parameter("embed.position"), {}, 1);
   }
@@ -107,8 +125,8 @@ class EncoderTracer {
     if (pictures > 0) also(pooled(part(columns, columns + pictures), "image", {}));
     if (c_.has_text()) also(graph::reduce(g_, part(columns + pictures, total), lengths_, true));
     if (c_.ngram_buckets > 0) {
-      const Value bag = g_.input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
-      const Value scale = g_.input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
+      const Value bag = input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
+      const Value scale = input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
       Value sum = graph::embedding(g_, bag, parameter("embed.ngram"), {}, {}, 1);
       sum = graph::reshape(g_, sum, {batch, c_.trunk.width});
       also(graph::multiply(g_, sum, scale));
@@ -133,7 +151,10 @@ class EncoderTracer {
                         graph::Activation::kRelu);
       x = blocks_.dropped(x, {}, c_.head_dropout, false);
     }
-    return graph::grouped_linear(g_, x, parameter("head.out.weight"), parameter("head.out.bias"));
+    x = graph::grouped_linear(g_, x, parameter("head.out.weight"), parameter("head.out.bias"));
+    if (!c_.linear) return x;
+    const Value scores = input("linear", {DType::kF32, {options_.batch, c_.outputs}});
+    return graph::add(g_, x, graph::member_scale(g_, scores, parameter("head.linear")));
   }
 
   /// Each member carries its share of a row's loss.
@@ -177,6 +198,7 @@ class EncoderTracer {
   Graph g_;
   Blocks blocks_;
   Blocks::Sequence sequence_;
+  std::map<std::string, Value> inputs_;
   Value lengths_;
 };
 
@@ -187,6 +209,16 @@ int64_t halved(int64_t side) { return (side - 1) / 2 + 1; }
 
 int64_t EncoderConfig::category_rows() const {
   return std::accumulate(categories.begin(), categories.end(), int64_t{0});
+}
+
+std::string EncoderConfig::copy_prefix(int64_t copy) const {
+  return copies == 1 ? std::string() : fmt::format("copies.{}.", copy);
+}
+
+EncoderConfig EncoderConfig::single() const {
+  EncoderConfig config = *this;
+  config.copies = 1;
+  return config;
 }
 
 int64_t EncoderConfig::image_tokens() const {

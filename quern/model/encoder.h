@@ -43,10 +43,12 @@ struct EncoderConfig {
   Answer answer = Answer::kClass;
   int64_t outputs = 2;
   int64_t members = 1;      // of the ensemble (Gorishniy et al. 2025, "TabM", the mini variant)
+  int64_t copies = 1;       // whole models side by side, each trained without one fold of the rows
   int64_t head_layers = 1;  // hidden layers of the head; 0: linear
   int64_t head_width = 128;
   float head_dropout = 0;
-  bool mixes = false;  // mixup or cutmix: the training graph takes a partner's label too
+  bool linear = false;  // the answer starts from a linear model's scores, an input
+  bool mixes = false;   // mixup or cutmix: the training graph takes a partner's label too
 
   bool has_text() const { return trunk.vocabulary > 0; }
   bool has_image() const { return image.height > 0; }
@@ -57,6 +59,12 @@ struct EncoderConfig {
   int64_t category_rows() const;  // of the one table of all category columns
   int64_t columns() const { return numbers + static_cast<int64_t>(categories.size()); }
   int64_t head_inputs() const;  // width of the vector that the head sees
+  /// Answers to one row: of all members of all copies.
+  int64_t answers() const { return copies * members; }
+  /// What stands before a copy's parameter names: "copies.N.", or nothing where there is one.
+  std::string copy_prefix(int64_t copy) const;
+  /// One copy alone.
+  EncoderConfig single() const;
   /// Throws UsageError naming the key and the rule.
   void validate() const;
 };
@@ -70,21 +78,21 @@ bool is_encoder_json(std::string_view text, std::string_view where);
 
 /// Names: embed.number.{weight (N,C,bins),bias (N,C)}; embed.category (rows,C) with
 /// embed.category_bias (columns,C); embed.weight (V,C), embed.position (T,C) of text;
-/// embed.image.stem.N.weight (C_N,9·C_before) or embed.image.{weight,bias},
-/// embed.image.position (tokens,C), pool.image.{weight (1,C),bias}; embed.ngram (buckets,C);
-/// layers.…; norm.…; head.scale (k,F), head.N.{weight,bias}, head.out.{weight (k,outputs,H),bias
-/// (k,outputs)}.
+/// embed.image.stem.N.weight (C_N,9·C_before) or embed.image.{weight,bias}, embed.image.position
+/// (tokens,C), pool.image.{weight (1,C),bias}; embed.ngram (buckets,C); layers.…; norm.…;
+/// head.linear (k,outputs); head.scale (k,F), head.N.{weight,bias}, head.out.{weight
+/// (k,outputs,H),bias (k,outputs)}; of several copies each after its copy_prefix().
 void declare_encoder(const EncoderConfig& config, graph::ParameterStore& store);
 void initialise_encoder(const EncoderConfig& config, graph::ParameterStore& store, uint64_t seed);
 
 /// Traces the encoder. Inputs, each where the configuration asks for it: "numbers" (B,N,bins) f32,
 /// "categories" (B,columns) i32 rows of the table (-1: unknown), "image" (B,H,W,C) f32, "ids" (B,T)
 /// i32 and "lengths" (B) i32 (beside columns also "sequence_lengths", of all tokens), "ngrams"
-/// (B,1,G) i32
-/// (-1: none) and "ngram_scale" (B,C) f32. Training also takes
-/// "targets" (B,k) i32 or f32, "row_weight" (B,k) f32 and "loss_weight" (1), with `mixes`
+/// (B,1,G) i32 (-1: none) and "ngram_scale" (B,C) f32, "linear" (B,outputs) f32. Training also
+/// takes "targets" (B,k) i32 or f32, "row_weight" (B,k) f32 and "loss_weight" (1), with `mixes`
 /// "partner_targets" and "partner_weight" (B,k) too; it gives "loss" and "nll" (B,k). Evaluation
-/// gives "logits" (B,k,outputs) alone: members are averaged by who reads them.
+/// gives "logits" (B,answers(),outputs) alone: they are averaged by who reads them. Training is of
+/// a single copy.
 struct EncoderTrace {
   bool training = false;
   int64_t batch = 1;

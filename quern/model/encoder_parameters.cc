@@ -34,7 +34,10 @@ void initialise_one(const EncoderConfig& c, const graph::ParameterInfo& paramete
   if (name == "head.scale") {
     // Members start apart by signs alone (Gorishniy et al. 2025, section 3.3).
     for (float& value : values) value = c.members == 1 || random.uniform() < 0.5 ? 1.0F : -1.0F;
-  } else if (name.ends_with(".bias") || name == "embed.ngram") {
+  } else if (name == "head.linear") {
+    std::fill(values.begin(), values.end(), 1.0F);
+  } else if (name.ends_with(".bias") || name == "embed.ngram" ||
+             (c.linear && name == "head.out.weight")) {  // the linear model alone, at first
     std::fill(values.begin(), values.end(), 0.0F);
   } else if (name.starts_with("layers.") || name.starts_with("norm")) {
     if (parameter.group == ParameterGroup::kVector) {
@@ -84,6 +87,7 @@ void EncoderConfig::validate() const {
   require(outputs >= 1 && members >= 1 && head_layers >= 0 && (head_layers == 0 || head_width >= 1),
           "outputs, regularise.ensemble and the head's width must be at least 1",
           "leave them out to take the defaults");
+  require(copies >= 1 && copies <= 64, "a model has 1 to 64 copies", "data.folds = 5");
   require(answer == Answer::kClass || outputs == 1, "a value has one output", "outputs = 1");
   require(numbers == 0 || number_bins > 0, "number columns need bins", "number_bins >= 1");
   require((ngram_buckets > 0) == (ngram_bag > 0), "n-grams need buckets and a capacity",
@@ -93,6 +97,14 @@ void EncoderConfig::validate() const {
 }
 
 void declare_encoder(const EncoderConfig& c, graph::ParameterStore& store) {
+  if (c.copies > 1) {
+    graph::ParameterStore one;
+    declare_encoder(c.single(), one);
+    for (int64_t copy = 0; copy < c.copies; ++copy)
+      for (const auto& parameter : one.parameters())
+        store.declare(c.copy_prefix(copy) + parameter.name, parameter.shape, parameter.group);
+    return;
+  }
   const int64_t width = c.trunk.width;
   const auto declare = [&](std::string_view name, Shape shape, ParameterGroup group) {
     store.declare(name, shape, group);
@@ -140,6 +152,7 @@ void declare_encoder(const EncoderConfig& c, graph::ParameterStore& store) {
   }
   declare("head.out.weight", {c.members, c.outputs, inputs}, ParameterGroup::kEmbedding);
   declare("head.out.bias", {c.members, c.outputs}, ParameterGroup::kVector);
+  if (c.linear) declare("head.linear", {c.members, c.outputs}, ParameterGroup::kVector);
 }
 
 void initialise_encoder(const EncoderConfig& c, graph::ParameterStore& store, uint64_t seed) {

@@ -30,6 +30,7 @@ EncoderConfig mixed() {
   config.ngram_bag = 4;
   config.image = {.height = 9, .width = 7, .channels = 3, .stem = 2, .patch = 0};
   config.mixes = true;
+  config.linear = true;
   config.outputs = 3;
   config.members = 2;
   config.head_width = 24;
@@ -62,6 +63,7 @@ void fill(const graph::Executor& executor, uint64_t seed) {
     executor.input("sequence_lengths").i32()[i] = static_cast<int32_t>(5 + 6 + 1 + i % 6);
   }
   for (float& v : executor.input("image").f32_span()) v = static_cast<float>(random.normal());
+  for (float& v : executor.input("linear").f32_span()) v = static_cast<float>(random.normal());
   for (float& v : executor.input("ngram_scale").f32_span()) v = 0.25F;
 }
 
@@ -137,8 +139,46 @@ TEST(Encoder, PaddingChangesNothing) {
     EXPECT_EQ(first[i], executor.output("logits").f32_span()[i]);
 }
 
+TEST(Encoder, CopiesAnswerAsEachAlone) {
+  EncoderConfig config = mixed();
+  config.copies = 2;
+  graph::ParameterStore both;
+  declare_encoder(config, both);
+  both.allocate();
+  Random random(7, Stream::kTest);
+  for (float& v : both.values()) v = static_cast<float>(0.3 * random.normal());
+  graph::StateStore states;
+  ThreadPool pool(1);
+  constexpr int64_t kBatch = 3;
+  graph::Executor executor(graph::Plan(trace_encoder(config, both, {.batch = kBatch}), {}), both,
+                           states, pool);
+  fill(executor, 1);
+  executor.run();
+  const auto whole = executor.output("logits").f32_span();
+  ASSERT_EQ(whole.size(), 3U * 4U * 3U);
+  for (int64_t copy = 0; copy < 2; ++copy) {
+    graph::ParameterStore one = store_of(config.single(), false);
+    for (size_t i = 0; i < one.parameters().size(); ++i) {
+      const int32_t from = both.find(config.copy_prefix(copy) + one.parameters()[i].name);
+      ASSERT_GE(from, 0);
+      const auto values = both.value(from).f32_span();
+      std::copy(values.begin(), values.end(),
+                one.value(static_cast<int32_t>(i)).f32_span().begin());
+    }
+    graph::Executor alone(graph::Plan(trace_encoder(config.single(), one, {.batch = kBatch}), {}),
+                          one, states, pool);
+    fill(alone, 1);
+    alone.run();
+    const auto part = alone.output("logits").f32_span();
+    for (size_t row = 0; row < kBatch; ++row)
+      for (size_t i = 0; i < 6; ++i)
+        EXPECT_FLOAT_EQ(whole[row * 12 + static_cast<size_t>(copy) * 6 + i], part[row * 6 + i]);
+  }
+}
+
 TEST(Encoder, ConfigurationIsSavedWhole) {
   EncoderConfig config = mixed();
+  config.copies = 3;
   config.answer = Answer::kValue;
   config.outputs = 1;
   const std::string text = to_json(config);

@@ -209,9 +209,13 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("regularise.column_dropout", 0.0);
   by_data("regularise.ema", small ? 0.99 : 0.995);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
+  by_data("data.folds", facts.folds);
   by_data("model.context", std::clamp<int64_t>(static_cast<int64_t>(facts.bytes) / 3, 16, 256));
   by_data("model.ngram_buckets", facts.text ? int64_t{1} << 16 : int64_t{0});
   by_data("model.ngram_orders", int64_t{0});
+  by_data(
+      "model.linear",
+      std::string_view(facts.rows >= 20 && (facts.text || facts.columns > 0) ? "true" : "false"));
   by_data("tokenizer.vocabulary", int64_t{2048});
   // What pictures want otherwise.
   if (pictures) {
@@ -244,6 +248,14 @@ void decide_row_size(Options& options, const RowFacts& facts) {
 }
 
 }  // namespace
+
+int64_t folds_of(const Options& options, size_t rows, bool pictures) {
+  if (!options.is_auto("data.folds")) return options.integer("data.folds");
+  constexpr size_t kFewest = 100;
+  constexpr size_t kFew = 3000;
+  const bool open = !options.is_explicit("data.validation") && options.text("data.split") == "auto";
+  return open && !pictures && rows >= kFewest && rows < kFew ? 5 : 1;
+}
 
 void decide_rows(Options& options, const RowFacts& facts) {
   if (options.integer("train.steps") == 0 && options.number("train.epochs") == 0 &&
@@ -319,6 +331,7 @@ model::EncoderConfig encoder_config(const Options& options) {
   config.trunk.ngram_buckets = config.trunk.ngram_orders = 0;
   config.image.stem = options.is_auto("model.stem") ? 0 : options.integer("model.stem");
   config.image.patch = options.is_auto("model.patch") ? 0 : options.integer("model.patch");
+  config.linear = options.boolean("model.linear");
   config.members = options.integer("regularise.ensemble");
   config.head_layers = options.integer("model.head_layers");
   config.head_width = options.integer("model.head_width");

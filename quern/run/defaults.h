@@ -27,8 +27,12 @@ struct RowFacts {
   int64_t picture_side = 0;  // of the shorter side; 0: no pictures
   uint64_t bytes = 0;        // of the longest text but one in twenty
   bool classify = true;
+  int64_t folds = 1;
 };
 
+/// Models that a table of so many rows is divided for: what data.folds says, or five where rows are
+/// few and data.validation and data.split leave it open.
+int64_t folds_of(const Options& options, size_t rows, bool pictures);
 /// As decide_text, for a model that answers with a class or a value (bench/tables.py).
 void decide_rows(Options& options, const RowFacts& facts);
 

@@ -31,6 +31,14 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"data.split", kText, "auto", "How rows are divided",
      "auto, random, contiguous; for tables also stratified, time:COLUMN, group:COLUMN; for logs "
      "last, time"},
+    {"data.folds", kInteger, "auto",
+     "Models that are trained, each without one part of the rows, and "
+     "averaged; 1: one model that "
+     "data.validation is held out of",
+     "", 1, 20, kTables},
+    {"data.class_weights", kChoice, "none",
+     "What the rows of a class count in the loss; balanced: every class as much as another",
+     "none|balanced", 0, 0, "classify"},
     {"data.metric", kChoice, "auto",
      "What the threshold of two classes is chosen by, on validation; auto: one half",
      "auto|accuracy|balanced_accuracy|f1", 0, 0, "classify"},
@@ -93,6 +101,8 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      kTables},
     {"model.patch", kInteger, "auto", "Pixels of a patch's side, without a stem", "", 1, 256,
      kTables},
+    {"model.linear", kBoolean, "auto",
+     "The answer starts from a linear model's, which training mends", "", 0, 0, kTables},
     {"model.head_layers", kInteger, "auto", "Hidden layers of the head that answers", "", 0, 16,
      kTables},
     {"model.head_width", kInteger, "auto", "Width of the head's hidden layers", "", 1, 1 << 16,

@@ -99,6 +99,8 @@ RowRun load_row_run(const fs::path& folder) {
   }
   model::declare_encoder(run.config, run.parameters);
   load_weights(folder, run.parameters);
+  if (run.config.linear)
+    run.linear = features::LinearScore::load(folder / kLinearFile, columns, run.config.outputs);
   if (run.config.has_text()) {
     const std::string text = read_part(folder, kTokenizerFile, "which turns text into tokens");
     run.tokenizer = features::Tokenizer::from_json(text, (folder / kTokenizerFile).string());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "quern/features/columns.h"
+#include "quern/features/linear_score.h"
 #include "quern/features/tokenizer.h"
 #include "quern/model/encoder.h"
 #include "quern/run/run_folder.h"
@@ -37,6 +38,7 @@ struct RowRun {
   model::EncoderConfig config;
   graph::ParameterStore parameters;                      // without gradients
   std::shared_ptr<const features::Tokenizer> tokenizer;  // null where there are no texts
+  features::LinearScore linear;                          // where config.linear
 };
 /// As load_run, of a run that answers with a class or a value. Throws Error("other_task") for
 /// another, saying which command reads it.

@@ -18,6 +18,7 @@ inline constexpr int kFolderFormat = 1;
 // The names of what a run folder holds.
 inline constexpr std::string_view kConfigFile = "config.json";
 inline constexpr std::string_view kWeightsFile = "model.safetensors";
+inline constexpr std::string_view kLinearFile = "linear.safetensors";
 inline constexpr std::string_view kTokenizerFile = "tokenizer.json";
 inline constexpr std::string_view kPipelineFile = "pipeline.json";
 inline constexpr std::string_view kBackgroundFile = "background.csv";  // of a run over columns
@@ -27,6 +28,7 @@ inline constexpr std::string_view kLogFile = "log.jsonl";
 inline constexpr std::string_view kReportFile = "report.html";
 inline constexpr std::string_view kCardFile = "MODEL_CARD.md";
 inline constexpr std::string_view kCheckpointFolder = "checkpoints";
+inline constexpr std::string_view kFoldFolder = "folds";   // logs of folds but the first
 inline constexpr std::string_view kCacheFolder = "cache";  // only where the user's own fails
 
 /// Every fitted preprocessing step: what must be repeated on new data. Written as pipeline.json.

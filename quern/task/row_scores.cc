@@ -3,136 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <unordered_map>
 
-#include "quern/features/word_ngrams.h"
+#include "quern/features/linear_features.h"
 
 namespace quern::task {
 namespace {
-
-constexpr int64_t kWordBuckets = 1 << 20;
-constexpr size_t kMostWords = 1 << 16;
-
-/// Features of the linear baseline: each number's place, scaled to [0, 1], and a flag where it is
-/// missing; one-hot categories; pictures as at most 14 × 14 means of blocks; tf-idf of word 1- and
-/// 2-grams, unit length (Salton & Buckley 1988).
-class BaselineFeatures {
- public:
-  BaselineFeatures(const run::RowPipeline& pipeline, const features::EncodedRows& train)
-      : pipeline_(pipeline) {
-    width_ = 2 * pipeline.columns.numbers().size();
-    for (const auto& feature : pipeline.columns.categories()) {
-      category_begins_.push_back(width_);
-      width_ += static_cast<size_t>(feature.size());
-    }
-    const features::PictureFeature& picture = pipeline.columns.picture();
-    if (picture.present()) {
-      block_ = std::max<int64_t>(1, (std::max(picture.height, picture.width) + 13) / 14);
-      picture_begin_ = width_;
-      width_ +=
-          static_cast<size_t>(blocks(picture.height) * blocks(picture.width) * picture.channels);
-    }
-    for (const std::string& text : train.texts) {
-      auto grams = grams_of(text);
-      std::sort(grams.begin(), grams.end());
-      grams.erase(std::unique(grams.begin(), grams.end()), grams.end());
-      for (const int32_t gram : grams) ++documents_[gram].count;
-    }
-    // Words of one text alone say nothing of others.
-    for (auto& [gram, word] : documents_) {
-      if (word.count < 2) continue;
-      word.column = static_cast<int64_t>(width_++);
-      word.weight = 1 + std::log((1 + static_cast<double>(train.texts.size())) /
-                                 (1 + static_cast<double>(word.count)));
-    }
-  }
-
-  /// The first `most` rows.
-  metrics::SparseRows rows(const features::EncodedRows& encoded, int64_t most = INT64_MAX) const {
-    metrics::SparseRows rows;
-    rows.width = width_;
-    const auto numbers = pipeline_.columns.numbers();
-    for (int64_t row = 0; row < std::min(encoded.rows, most); ++row) {
-      for (size_t i = 0; i < numbers.size(); ++i) {
-        const float place = encoded.places[static_cast<size_t>(row) * numbers.size() + i];
-        const auto column = static_cast<uint32_t>(2 * i);
-        if (std::isnan(place)) {
-          rows.add(column + 1, 1);
-        } else {
-          rows.add(column, place / static_cast<float>(numbers[i].pieces()));
-        }
-      }
-      for (size_t i = 0; i < category_begins_.size(); ++i) {
-        const auto id = static_cast<size_t>(
-            encoded.category_ids[static_cast<size_t>(row) * category_begins_.size() + i]);
-        rows.add(static_cast<uint32_t>(category_begins_[i] + id), 1);
-      }
-      if (block_ > 0) add_pixels(rows, encoded, row);
-      if (!encoded.texts.empty()) add_words(rows, encoded.texts[static_cast<size_t>(row)]);
-      rows.end_row();
-    }
-    return rows;
-  }
-
- private:
-  struct Word {
-    size_t count = 0;
-    int64_t column = -1;
-    double weight = 0;
-  };
-
-  static std::vector<int32_t> grams_of(const std::string& text) {
-    return features::word_ngrams(text, 2, kWordBuckets, kMostWords);
-  }
-
-  int64_t blocks(int64_t side) const { return (side + block_ - 1) / block_; }
-
-  void add_pixels(metrics::SparseRows& rows, const features::EncodedRows& encoded,
-                  int64_t row) const {
-    const features::PictureFeature& f = encoded.picture;
-    const uint8_t* picture = encoded.pixels.data() + row * f.pixels();
-    auto column = static_cast<uint32_t>(picture_begin_);
-    for (int64_t top = 0; top < f.height; top += block_) {
-      for (int64_t left = 0; left < f.width; left += block_) {
-        const int64_t bottom = std::min(top + block_, f.height);
-        const int64_t right = std::min(left + block_, f.width);
-        for (int64_t c = 0; c < f.channels; ++c) {
-          double sum = 0;
-          for (int64_t y = top; y < bottom; ++y)
-            for (int64_t x = left; x < right; ++x)
-              sum += picture[(y * f.width + x) * f.channels + c];
-          const double mean = sum / static_cast<double>((bottom - top) * (right - left)) / 255;
-          rows.add(column++, static_cast<float>(mean));
-        }
-      }
-    }
-  }
-
-  void add_words(metrics::SparseRows& rows, const std::string& text) const {
-    std::vector<int32_t> grams = grams_of(text);
-    std::sort(grams.begin(), grams.end());
-    std::vector<std::pair<uint32_t, double>> terms;
-    double squares = 0;
-    for (size_t i = 0; i < grams.size();) {
-      const size_t begin = i;
-      while (i < grams.size() && grams[i] == grams[begin]) ++i;
-      const auto found = documents_.find(grams[begin]);
-      if (found == documents_.end() || found->second.column < 0) continue;
-      const double value = static_cast<double>(i - begin) * found->second.weight;
-      terms.emplace_back(static_cast<uint32_t>(found->second.column), value);
-      squares += value * value;
-    }
-    const double norm = squares > 0 ? std::sqrt(squares) : 1;
-    for (const auto& [column, value] : terms) rows.add(column, static_cast<float>(value / norm));
-  }
-
-  const run::RowPipeline& pipeline_;
-  size_t width_ = 0;
-  int64_t block_ = 0;  // pixels of a block's side; 0: no pictures
-  size_t picture_begin_ = 0;
-  std::vector<size_t> category_begins_;
-  std::unordered_map<int32_t, Word> documents_;
-};
 
 size_t outputs_of(const run::RowPipeline& pipeline) {
   return pipeline.task == "classify" ? pipeline.classes.size() : 1;
@@ -239,23 +114,34 @@ std::vector<Baseline> row_baselines(const run::RowPipeline& pipeline,
   const bool classify = pipeline.task == "classify";
   baselines.push_back(
       {classify ? "majority class" : "mean", constant_answers(pipeline, targets, validation.rows)});
-  const BaselineFeatures features(pipeline, train);
-  // Pixels are dense: ten thousand pictures say what a linear model can learn from them.
-  constexpr int64_t kMostPictures = 10'000;
+  const auto features =
+      features::LinearFeatures::fit(pipeline.columns, train.texts, features::LinearKind::kPlain);
+  // Enough to say what a linear model can learn; pixels are dense.
   const bool pictures = !train.pixels.empty();
-  const metrics::SparseRows rows = features.rows(train, pictures ? kMostPictures : train.rows);
-  const size_t used = rows.rows();
+  const size_t most = pictures ? 10'000 : 200'000;
+  const size_t stride = (static_cast<size_t>(train.rows) + most - 1) / most;
+  std::vector<size_t> used;
+  RowTargets learnt;
+  for (size_t row = 0; row < static_cast<size_t>(train.rows); row += std::max<size_t>(stride, 1)) {
+    used.push_back(row);
+    if (classify) {
+      learnt.classes.push_back(targets.classes[row]);
+    } else {
+      learnt.values.push_back(targets.values[row]);
+    }
+  }
+  const features::SparseRows rows =
+      features.rows(pipeline.columns, stride > 1 ? train.select(used) : train);
   const auto linear =
-      classify ? metrics::LinearBaseline::classifier(rows, std::span(targets.classes).first(used),
-                                                     pipeline.classes.size())
-               : metrics::LinearBaseline::regression(rows, std::span(targets.values).first(used));
+      classify ? metrics::LinearBaseline::classifier(rows, learnt.classes, pipeline.classes.size())
+               : metrics::LinearBaseline::regression(rows, learnt.values);
   const char* name =
       !train.texts.empty()
           ? (classify ? "logistic regression on words" : "linear regression on words")
       : pictures ? (classify ? "logistic regression on pixels" : "linear regression on pixels")
       : classify ? "logistic regression"
                  : "linear regression";
-  baselines.push_back({name, linear.predict(features.rows(validation))});
+  baselines.push_back({name, linear.predict(features.rows(pipeline.columns, validation))});
   if (train.numbers + train.categories > 0) {
     baselines.push_back({"15 nearest rows", nearest_answers(pipeline, train, targets, validation)});
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "quern/base/random.h"
 #include "quern/features/word_ngrams.h"
@@ -37,6 +38,7 @@ class RowFiller {
         sequence_lengths_ = executor.input("sequence_lengths").i32();
     }
     if (c_.has_image()) image_ = executor.input("image").f32();
+    if (c_.linear) linear_ = executor.input("linear").f32();
     if (c_.ngram_buckets > 0) {
       ngrams_ = executor.input("ngrams").i32();
       ngram_scale_ = executor.input("ngram_scale").f32();
@@ -51,9 +53,19 @@ class RowFiller {
     if (c_.has_image()) fill_image(b, row, sample);
     if (c_.has_text()) fill_text(b, row, draws);
     if (c_.ngram_buckets > 0) fill_ngrams(b, row, draws);
+    if (c_.linear) fill_linear(b, row);
   }
 
  private:
+  void fill_linear(int64_t b, int64_t row) {
+    float* out = linear_ + b * c_.outputs;
+    if (row < 0) {
+      std::fill(out, out + c_.outputs, 0.0F);
+    } else {
+      std::copy_n(rows_.linear.begin() + row * c_.outputs, c_.outputs, out);
+    }
+  }
+
   void fill_numbers(int64_t b, int64_t row, Draws& draws, double drop) {
     for (int64_t i = 0; i < c_.numbers; ++i) {
       float place = std::numeric_limits<float>::quiet_NaN();
@@ -141,6 +153,7 @@ class RowFiller {
   int32_t* ngrams_ = nullptr;
   float* ngram_scale_ = nullptr;
   float* image_ = nullptr;
+  float* linear_ = nullptr;
 };
 
 /// body(index, worker) for each; by the pool's threads where there is one.
@@ -153,8 +166,9 @@ void for_rows(size_t count, ThreadPool* pool, const Body& body) {
 }  // namespace
 
 RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
-                          const features::Tokenizer* tokenizer) {
+                          const features::Tokenizer* tokenizer, std::vector<float> linear) {
   RowInputs inputs;
+  inputs.linear = std::move(linear);
   inputs.columns = std::move(rows);
   if (!config.has_text()) return inputs;
   inputs.token_begins.push_back(0);
@@ -176,27 +190,36 @@ RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig
   return inputs;
 }
 
-RowInputs repeat_row(const RowInputs& one, int64_t count) {
-  RowInputs many;
-  many.columns.rows = count;
-  many.columns.numbers = one.columns.numbers;
-  many.columns.categories = one.columns.categories;
-  many.columns.picture = one.columns.picture;
-  const auto append = [](auto& to, const auto& from) {
-    to.insert(to.end(), from.begin(), from.end());
+RowInputs RowInputs::select(std::span<const size_t> indices) const {
+  RowInputs out;
+  out.columns = columns.select(indices);
+  const auto take = [&](const auto& from, const auto& begins, auto& to, auto& to_begins) {
+    if (begins.empty()) return;
+    to_begins.push_back(0);
+    for (const size_t row : indices) {
+      to.insert(to.end(), from.begin() + static_cast<ptrdiff_t>(begins[row]),
+                from.begin() + static_cast<ptrdiff_t>(begins[row + 1]));
+      to_begins.push_back(to.size());
+    }
   };
-  for (int64_t i = 0; i < count; ++i) {
-    append(many.columns.places, one.columns.places);
-    append(many.columns.category_ids, one.columns.category_ids);
-    append(many.columns.pixels, one.columns.pixels);
-    append(many.tokens, one.tokens);
-    append(many.ngrams, one.ngrams);
+  take(tokens, token_begins, out.tokens, out.token_begins);
+  take(ngrams, ngram_begins, out.ngrams, out.ngram_begins);
+  const auto width = static_cast<ptrdiff_t>(
+      columns.rows > 0 ? static_cast<int64_t>(linear.size()) / columns.rows : 0);
+  for (const size_t row : indices) {
+    const auto at = linear.begin() + static_cast<ptrdiff_t>(row) * width;
+    out.linear.insert(out.linear.end(), at, at + width);
   }
-  for (uint64_t i = 0; i <= static_cast<uint64_t>(count); ++i) {
-    if (!one.token_begins.empty()) many.token_begins.push_back(i * one.tokens.size());
-    if (!one.ngram_begins.empty()) many.ngram_begins.push_back(i * one.ngrams.size());
-  }
-  return many;
+  return out;
+}
+
+std::vector<float> linear_scores(const features::EncodedRows& rows, const run::RowRun& run) {
+  return run.config.linear ? run.linear.scores(run.pipeline.columns, rows) : std::vector<float>();
+}
+
+RowInputs make_row_inputs(features::EncodedRows rows, const run::RowRun& run) {
+  std::vector<float> linear = linear_scores(rows, run);
+  return make_row_inputs(std::move(rows), run.config, run.tokenizer.get(), std::move(linear));
 }
 
 void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
@@ -209,9 +232,24 @@ void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
   for_rows(indices.size(), config.has_image() ? pool : nullptr, fill);
 }
 
-RowsProblem::RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
+void balance_classes(RowTargets& targets) {
+  std::map<int32_t, size_t> counts;
+  for (const int32_t label : targets.classes) ++counts[label];
+  const auto rows = static_cast<float>(targets.classes.size());
+  const auto classes = static_cast<float>(counts.size());
+  targets.weights.clear();
+  for (const int32_t label : targets.classes)
+    targets.weights.push_back(rows / classes / static_cast<float>(counts[label]));
+}
+
+RowsProblem::RowsProblem(const model::EncoderConfig& config, const KnownRows& rows,
+                         std::vector<int64_t> train, std::vector<int64_t> validation,
                          const RowNoise& noise)
-    : config_(config), train_(std::move(train)), validation_(std::move(validation)), noise_(noise) {
+    : config_(config),
+      rows_(rows),
+      train_(std::move(train)),
+      validation_(std::move(validation)),
+      noise_(noise) {
   config_.validate();
 }
 
@@ -227,7 +265,7 @@ graph::Graph RowsProblem::trace(Use use, int64_t rows, const graph::ParameterSto
   return model::trace_encoder(config_, store, {.training = use == Use::kTrain, .batch = rows});
 }
 
-uint64_t RowsProblem::samples() const { return static_cast<uint64_t>(train_.inputs.rows()); }
+uint64_t RowsProblem::samples() const { return train_.size(); }
 
 int64_t RowsProblem::training_targets(uint64_t, int64_t count) { return count; }
 
@@ -236,32 +274,33 @@ void RowsProblem::fill_training(uint64_t first, graph::Executor& executor) {
   const int64_t batch = targets.shape()[0];
   const int64_t members = config_.members;
   const uint64_t count = samples();
+  const RowTargets& known = rows_.targets;
   indices_.resize(static_cast<size_t>(batch));
   float* weights = executor.input("row_weight").f32();
   for (int64_t b = 0; b < batch; ++b) {
     const uint64_t sample = first + static_cast<uint64_t>(b);
-    const uint64_t row =
-        permute(sample % count, count, noise_.seed, static_cast<uint32_t>(sample / count));
+    const auto row = static_cast<size_t>(
+        train_[permute(sample % count, count, noise_.seed, static_cast<uint32_t>(sample / count))]);
     indices_[static_cast<size_t>(b)] = static_cast<int64_t>(row);
-    const float weight = (train_.targets.weights.empty() ? 1.0F : train_.targets.weights[row]) /
-                         static_cast<float>(members);
+    const float weight =
+        (known.weights.empty() ? 1.0F : known.weights[row]) / static_cast<float>(members);
     for (int64_t k = b * members; k < (b + 1) * members; ++k) {
       weights[k] = weight;
       if (config_.answer == model::Answer::kClass) {
-        targets.i32()[k] = train_.targets.classes[row];
+        targets.i32()[k] = known.classes[row];
       } else {
-        targets.f32()[k] = train_.targets.values[row];
+        targets.f32()[k] = known.values[row];
       }
     }
   }
-  fill_rows(config_, train_.inputs, indices_, executor, &noise_, first, pool_);
+  fill_rows(config_, rows_.inputs, indices_, executor, &noise_, first, pool_);
   if (config_.mixes) fill_partners(first, executor);
 }
 
 /// Cutmix (Yun et al. 2019): a rectangle of another row's picture, and its label by the share;
 /// mixup (Zhang et al. 2018): the whole of it, faintly.
 void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
-  const auto size = static_cast<size_t>(train_.inputs.columns.picture.pixels());
+  const auto size = static_cast<size_t>(rows_.inputs.columns.picture.pixels());
   const auto members = static_cast<size_t>(config_.members);
   float* image = executor.input("image").f32();
   float* weights = executor.input("row_weight").f32();
@@ -271,7 +310,7 @@ void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
     auto row = static_cast<uint64_t>(indices_[b]);
     const double share = mix_in(first + b, row, image + b * size);
     for (size_t k = b * members; k < (b + 1) * members; ++k) {
-      partners[k] = train_.targets.classes[row];
+      partners[k] = rows_.targets.classes[row];
       partner_weights[k] = weights[k] * static_cast<float>(share);
       weights[k] *= static_cast<float>(1 - share);
     }
@@ -284,12 +323,12 @@ double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const
   Random random(noise_.seed, Stream::kMix, sample);
   const double chance = random.uniform();
   if (chance >= noise.cutmix + noise.mixup) return 0;
-  row = random.below(samples());
-  const features::PictureFeature& feature = train_.inputs.columns.picture;
+  row = static_cast<uint64_t>(train_[random.below(samples())]);
+  const features::PictureFeature& feature = rows_.inputs.columns.picture;
   const auto size = static_cast<size_t>(feature.pixels());
   thread_local std::vector<float> other;
   other.resize(size);
-  write_picture(feature, std::span(train_.inputs.columns.pixels).subspan(row * size, size), &noise,
+  write_picture(feature, std::span(rows_.inputs.columns.pixels).subspan(row * size, size), &noise,
                 random, other.data());
   if (chance >= noise.cutmix) {
     const double share = draw_mix_share(random);
@@ -301,9 +340,7 @@ double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const
   return where.share(feature);
 }
 
-uint64_t RowsProblem::evaluation_samples(Part part) const {
-  return static_cast<uint64_t>(side(part).inputs.rows());
-}
+uint64_t RowsProblem::evaluation_samples(Part part) const { return side(part).size(); }
 
 int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
                                      graph::Executor& executor) {
@@ -314,17 +351,17 @@ int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
   for (size_t b = 0; b < batch; ++b) {
     const uint64_t row = first + b * stride;
     if (row >= count) break;
-    indices_[b] = static_cast<int64_t>(row);
+    indices_[b] = side(part)[row];
     ++counted;
   }
   evaluated_ = part;
   if (first == 0 && part == Part::kValidation) kept_ = {};
-  fill_rows(config_, side(part).inputs, indices_, executor, nullptr, 0, pool_);
+  fill_rows(config_, rows_.inputs, indices_, executor, nullptr, 0, pool_);
   return counted;
 }
 
 double RowsProblem::evaluation_loss(graph::Executor& executor) {
-  const RowTargets& targets = side(evaluated_).targets;
+  const RowTargets& targets = rows_.targets;
   const TensorView logits = executor.output("logits");
   const auto outputs = static_cast<size_t>(config_.outputs);
   std::vector<float> answers(indices_.size() * outputs);
@@ -358,12 +395,12 @@ void RowsProblem::keep_answers(const std::vector<float>& answers) {
 void average_members(const model::EncoderConfig& config, std::span<const float> logits,
                      int64_t rows, float* out) {
   const int64_t outputs = config.outputs;
-  const float share = 1.0F / static_cast<float>(config.members);
+  const float share = 1.0F / static_cast<float>(config.answers());
   for (int64_t row = 0; row < rows; ++row) {
     float* answer = out + row * outputs;
     std::fill(answer, answer + outputs, 0.0F);
-    for (int64_t k = 0; k < config.members; ++k) {
-      const float* x = logits.data() + (row * config.members + k) * outputs;
+    for (int64_t k = 0; k < config.answers(); ++k) {
+      const float* x = logits.data() + (row * config.answers() + k) * outputs;
       if (config.answer == model::Answer::kValue) {
         answer[0] += share * x[0];
         continue;

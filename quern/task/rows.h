@@ -10,6 +10,7 @@
 #include "quern/features/columns.h"
 #include "quern/features/tokenizer.h"
 #include "quern/model/encoder.h"
+#include "quern/run/row_run.h"
 #include "quern/task/augment.h"
 #include "quern/task/problem.h"
 
@@ -22,20 +23,25 @@ struct RowInputs {
   std::vector<uint64_t> token_begins;  // (rows + 1); empty: no texts
   std::vector<int32_t> ngrams;
   std::vector<uint64_t> ngram_begins;  // (rows + 1); empty: none
+  std::vector<float> linear;           // (rows, outputs) of a linear model; empty: none
 
   int64_t rows() const { return columns.rows; }
+  /// These rows alone, in this order.
+  RowInputs select(std::span<const size_t> indices) const;
 };
 
 /// n-grams of up to so many words go into the bag.
 inline constexpr int64_t kBagOrders = 2;
 
 /// Adds tokens and n-grams of the texts, cut to what the model takes. The tokenizer may be null
-/// where there are no texts.
+/// where there are no texts. `linear`: scores that the answers start from, where the model asks.
 RowInputs make_row_inputs(features::EncodedRows rows, const model::EncoderConfig& config,
-                          const features::Tokenizer* tokenizer);
-
-/// `count` times the row that `one` holds.
-RowInputs repeat_row(const RowInputs& one, int64_t count);
+                          const features::Tokenizer* tokenizer, std::vector<float> linear);
+/// What a trained run's linear model says of rows with their texts: RowInputs::linear. Empty where
+/// the run has none.
+std::vector<float> linear_scores(const features::EncodedRows& rows, const run::RowRun& run);
+/// With all that a trained run keeps.
+RowInputs make_row_inputs(features::EncodedRows rows, const run::RowRun& run);
 
 /// What a training row's input goes through, so that no single column is leant on.
 struct RowNoise {
@@ -60,15 +66,21 @@ struct RowTargets {
   std::vector<float> weights;  // (rows); empty: all 1
 };
 
+/// Weighs rows so that every class counts the same and the mean weight is 1.
+void balance_classes(RowTargets& targets);
+
+/// Rows whose answers are known.
+struct KnownRows {
+  RowInputs inputs;
+  RowTargets targets;
+};
+
 /// Learning a column from the others.
 class RowsProblem : public Problem {
  public:
-  struct Side {
-    RowInputs inputs;
-    RowTargets targets;
-  };
-  RowsProblem(const model::EncoderConfig& config, Side train, Side validation,
-              const RowNoise& noise);
+  /// `train` and `validation`: which of the rows; these must outlive the problem.
+  RowsProblem(const model::EncoderConfig& config, const KnownRows& rows, std::vector<int64_t> train,
+              std::vector<int64_t> validation, const RowNoise& noise);
   /// Pictures are drawn by its threads from now on.
   void use(ThreadPool& pool) { pool_ = &pool; }
 
@@ -87,20 +99,22 @@ class RowsProblem : public Problem {
 
   /// What the last evaluation of the validation part answered.
   struct Evaluated {
-    std::vector<int64_t> rows;   // of the part
+    std::vector<int64_t> rows;   // among the known ones
     std::vector<float> answers;  // (rows, outputs), as average_members gives them
   };
   const Evaluated& evaluated() const { return kept_; }
 
  private:
   void keep_answers(const std::vector<float>& answers);
-  const Side& side(Part part) const { return part == Part::kTrain ? train_ : validation_; }
-
-  model::EncoderConfig config_;
+  const std::vector<int64_t>& side(Part part) const {
+    return part == Part::kTrain ? train_ : validation_;
+  }
   void fill_partners(uint64_t first, graph::Executor& executor);
   double mix_in(uint64_t sample, uint64_t& row, float* picture) const;
 
-  Side train_, validation_;
+  model::EncoderConfig config_;
+  const KnownRows& rows_;
+  std::vector<int64_t> train_, validation_;
   RowNoise noise_;
   ThreadPool* pool_ = nullptr;
   std::vector<int64_t> indices_;   // of the batch filled last
@@ -108,8 +122,8 @@ class RowsProblem : public Problem {
   Evaluated kept_;
 };
 
-/// The ensemble's answer for each row of logits (rows, k, outputs): mean probabilities of the
-/// classes, or the mean value.
+/// The ensemble's answer for each row of logits (rows, answers(), outputs): mean probabilities of
+/// the classes, or the mean value.
 void average_members(const model::EncoderConfig& config, std::span<const float> logits,
                      int64_t rows, float* out);
 

@@ -11,6 +11,7 @@
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
 #include "quern/data/table_reader.h"
+#include "quern/run/defaults.h"
 
 namespace quern::task {
 namespace {
@@ -167,6 +168,14 @@ class TableTaskMaker {
     split.test = options_.number("data.test");
     split.classes = task_.pipeline.task == "classify";
     split.seed = static_cast<uint64_t>(options_.integer("seed"));
+    const bool pictures =
+        std::any_of(task_.facts.begin(), task_.facts.end(),
+                    [](const ColumnFacts& facts) { return facts.type == ColumnType::kImage; });
+    const int64_t folds = run::folds_of(options_, rows_.size(), pictures);
+    if (folds > 1) {
+      divide_into_folds(static_cast<uint32_t>(folds), split);
+      return;
+    }
     if (validation_is_file_) {
       for (const size_t row : rows_)
         (row < validation_begin_ ? task_.split.train : task_.split.validation).push_back(row);
@@ -176,7 +185,31 @@ class TableTaskMaker {
       return;
     }
     split.validation = *data::parse_number(options_.text("data.validation"));
+    // Of very many rows a smaller share says as much.
+    constexpr double kEnough = 50'000;
+    if (!options_.is_explicit("data.validation"))
+      split.validation = std::min(split.validation, kEnough / static_cast<double>(rows_.size()));
     task_.split = data::split_rows(task_.table, rows_, task_.target, split);
+  }
+
+  /// Every row outside the test part is in one fold.
+  void divide_into_folds(uint32_t count, data::RowSplitOptions split) {
+    if (validation_is_file_ || split.mode.find(':') != std::string::npos ||
+        split.mode == "contiguous") {
+      throw UsageError("bad_value",
+                       fmt::format("data.folds = {} divides rows at random, against {}", count,
+                                   validation_is_file_ ? "data.validation" : "data.split"),
+                       "leave one of them out");
+    }
+    split.validation = 0;
+    task_.split = data::split_rows(task_.table, rows_, task_.target, split);
+    task_.split.folds =
+        data::fold_of_rows(task_.table, task_.split.train, task_.target,
+                           split.classes && split.mode != "random", count, split.seed);
+    task_.split.reason += fmt::format(
+        "; {} folds, each validated by a model that did not see "
+        "it; override with --folds",
+        count);
   }
 
   void fit() {

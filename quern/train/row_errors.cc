@@ -54,8 +54,8 @@ std::string picture_source(const features::EncodedRows& inputs, size_t row) {
 void add_pictures(report::HtmlPage& page, const RowReport& r, const std::vector<JudgedRow>& rows) {
   std::vector<report::PictureTile> tiles;
   for (const JudgedRow& row : rows) {
-    tiles.push_back(
-        {picture_source(*r.inputs, row.row), fmt::format("{}: says {}", row.stands, row.says)});
+    tiles.push_back({picture_source(*r.inputs, r.input_rows[row.row]),
+                     fmt::format("{}: says {}", row.stands, row.says)});
   }
   page.pictures(tiles, kTileWidth);
 }

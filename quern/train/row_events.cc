@@ -47,9 +47,9 @@ void write_pictures(formats::EventWriter& events, int64_t step, const RowReport&
   const auto size = static_cast<size_t>(feature.pixels());
   size_t number = 0;
   for (const JudgedRow& row : rows_to_show(r)) {
-    const std::string png =
-        formats::encode_png({feature.height, feature.width, feature.channels,
-                             std::span(r.inputs->pixels).subspan(row.row * size, size)});
+    const std::string png = formats::encode_png(
+        {feature.height, feature.width, feature.channels,
+         std::span(r.inputs->pixels).subspan(r.input_rows[row.row] * size, size)});
     // TensorBoard shows the tag above the picture.
     events.images(fmt::format("predictions/{:02d} {}: says {}", ++number, row.stands, row.says),
                   step, feature.height, feature.width, std::span(&png, 1));

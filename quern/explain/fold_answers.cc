@@ -1,0 +1,75 @@
+#include "quern/explain/fold_answers.h"
+
+#include <algorithm>
+
+#include "quern/infer/row_predictor.h"
+#include "quern/task/linear_start.h"
+
+namespace quern::explain {
+namespace {
+
+/// The weights of one copy alone.
+graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy) {
+  graph::ParameterStore store;
+  model::declare_encoder(run.config.single(), store);
+  store.allocate();
+  const std::string prefix = run.config.copy_prefix(copy);
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    const int32_t from = run.parameters.find(prefix + store.parameters()[i].name);
+    const auto values = run.parameters.value(from).f32_span();
+    std::copy(values.begin(), values.end(),
+              store.value(static_cast<int32_t>(i)).f32_span().begin());
+  }
+  return store;
+}
+
+task::RowInputs fold_inputs(const run::RowRun& run, const task::TableTask& task,
+                            const run::Options& options, ThreadPool& pool) {
+  features::EncodedRows rows = run.pipeline.columns.encode(task.table, task.split.train, &pool);
+  std::vector<float> linear;
+  if (run.config.linear) {
+    task::RowTargets targets = task.targets(task.split.train);
+    if (options.text("data.class_weights") == "balanced") task::balance_classes(targets);
+    linear = task::fit_linear_start(run.pipeline, rows, targets, task.split.folds,
+                                    static_cast<uint32_t>(run.config.copies), pool)
+                 .scores;
+  }
+  return task::make_row_inputs(std::move(rows), run.config, run.tokenizer.get(), std::move(linear));
+}
+
+void append(task::RowAnswers& to, const std::vector<float>& answers,
+            const task::RowTargets& targets) {
+  const auto add = [](auto& all, const auto& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  add(to.answers, answers);
+  add(to.targets.classes, targets.classes);
+  add(to.targets.values, targets.values);
+}
+
+}  // namespace
+
+FoldAnswers answer_folds(const run::RowRun& run, const task::TableTask& task,
+                         const run::Options& options, ThreadPool& pool) {
+  const task::RowInputs inputs = fold_inputs(run, task, options, pool);
+  FoldAnswers out;
+  for (int64_t copy = 0; copy < run.config.copies; ++copy) {
+    graph::ParameterStore parameters = copy_of(run, copy);
+    infer::RowPredictor predictor(run.config.single(), parameters, pool);
+    const auto answer = [&](int64_t fold, task::RowAnswers& to) {
+      std::vector<size_t> rows, places;
+      for (size_t row = 0; row < task.split.train.size(); ++row) {
+        if (task.split.folds[row] != static_cast<uint32_t>(fold)) continue;
+        rows.push_back(row);
+        places.push_back(task.split.train[row]);
+      }
+      append(to, predictor.predict(inputs.select(rows), run.pipeline.temperature),
+             task.targets(places));
+    };
+    answer(copy, out.unseen);
+    answer((copy + 1) % run.config.copies, out.seen);
+  }
+  return out;
+}
+
+}  // namespace quern::explain
