@@ -1,7 +1,9 @@
 """quern diagnose: overfitting, calibration, leakage and drift of a run, with exit code 3 for drift."""
 
+import contextlib
 import json
 import random
+import sqlite3
 import unittest
 
 import house
@@ -126,6 +128,38 @@ class Diagnose(house.TestCase):
         report = self.diagnose(self.run)
         self.assertEqual(report["task"], "regress")
         self.assertGreaterEqual(report["calibration"]["coverage_of_90"]["value"], 0.85)
+
+    def test_damaged_scores_are_named(self):
+        self.learn(self.run, "--steps", "5")
+        for damaged in ('{"verdict": "go', "[1]"):
+            (self.run / "metrics.json").write_text(damaged)
+            self.assert_fails(1, "diagnose", self.run, says=["metrics.json"])
+        (self.run / "metrics.json").write_text('{"verdict": 3}')
+        self.diagnose(self.run)
+
+    def test_rows_in_a_database(self):
+        def store(path, tables):
+            with contextlib.closing(sqlite3.connect(path)) as database:
+                for name, text in tables.items():
+                    head, *rows = (line.split(",") for line in text.splitlines())
+                    database.execute(f"CREATE TABLE {name} ({','.join(head)})")
+                    database.executemany(f"INSERT INTO {name} VALUES ({','.join('?' * len(head))})", rows)
+                database.commit()
+
+        self.data = self.folder / "people.db"
+        store(self.data, {"people": people(400, 1), "other": "a\n1\n"})
+        self.learn(self.run, "--table", "people", "--steps", "40", "--set", "data.validation=0.4")
+        self.assertEqual(self.diagnose(self.run)["leakage"]["of"], "validation rows")
+        self.assertEqual(self.diagnose(self.run, self.data)["leakage"]["of"], "validation rows")
+        fresh = self.folder / "fresh.db"
+        store(fresh, {"people": people(300, 2), "moved": people(300, 3, shift=15)})
+        self.assertFalse(self.diagnose(self.run, fresh)["drift"]["found"])
+        self.diagnose(self.run, fresh, "--table", "moved", code=3)
+        plain = self.folder / "fresh.csv"
+        plain.write_text(people(300, 2))
+        self.assertEqual(self.diagnose(self.run, plain)["calibration"]["rows"], 300)
+        over = self.diagnose(self.run, "--retrain", "4s")["overfitting"]
+        self.assertEqual(len(over["learning_curve"]), 3)
 
     def test_what_it_cannot_do(self):
         self.learn(self.run, "--steps", "5")

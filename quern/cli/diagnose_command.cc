@@ -74,7 +74,8 @@ ordered_json calibration_json(const explain::Calibration& c) {
 }
 
 std::string to_json(const explain::Diagnosis& d) {
-  ordered_json json{{"run", d.run}, {"task", d.task}, {"overfitting", overfitting_json(d)}};
+  ordered_json json{
+      {"run", d.run}, {"task", d.task}, {"device", d.device}, {"overfitting", overfitting_json(d)}};
   json["calibration"] = d.calibration ? calibration_json(*d.calibration) : ordered_json(nullptr);
   json["leakage"] = {{"of", d.compared},
                      {"rows", d.leakage.rows},
@@ -116,9 +117,11 @@ int run_diagnose(Invocation& invocation, const Flags& flags) {
   request.run = flags.run;
   request.data = {flags.data.begin(), flags.data.end()};
   request.training = {flags.training.begin(), flags.training.end()};
+  request.table = table_options(invocation).table;
   request.drift_limit = flags.limit;
   request.seed = static_cast<uint64_t>(invocation.options.integer("seed"));
   request.threads = static_cast<int>(invocation.options.integer("threads"));
+  request.gpu = invocation.gpu.get();
   if (!flags.retrain.empty()) {
     run::Options time;
     time.set("train.time", flags.retrain, run::Layer::kExplicit, "--retrain");
@@ -135,10 +138,10 @@ int run_diagnose(Invocation& invocation, const Flags& flags) {
 }  // namespace
 
 Action declare_diagnose(CLI::App& app, Invocation& invocation) {
-  static_cast<void>(invocation);
   auto flags = std::make_shared<Flags>();
   app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
   app.add_option("DATA", flags->data, "New rows, with or without answers; none: the rows held out");
+  add_table_flag(app, invocation);
   app.add_option("--training", flags->training,
                  "The data that the run learned from, where it has moved")
       ->type_name("FILE");

@@ -35,6 +35,7 @@ int evaluate_items(Invocation& invocation, const EvaluateFlags& flags) {
   const task::TestedUsers tested = last_items(histories);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   invocation.reporter->progress(fmt::format("ranking {} items for {} users", items, tested.size()));
+  run.parameters.use(invocation.gpu.get());
   infer::ItemRanker ranker(run.config, run.parameters, run.pipeline.items.counts(),
                            run.pipeline.sides.codes, pool);
   task::RankKeeper keeper(tested, items, static_cast<uint32_t>(flags.k));

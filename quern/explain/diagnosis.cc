@@ -13,6 +13,7 @@
 #include "quern/data/table_reader.h"
 #include "quern/explain/diagnosis_verdicts.h"
 #include "quern/explain/fold_answers.h"
+#include "quern/formats/json.h"
 #include "quern/infer/row_predictor.h"
 
 namespace quern::explain {
@@ -27,12 +28,30 @@ std::vector<size_t> thinned(const std::vector<size_t>& rows) {
   return some;
 }
 
+run::RowRun load(const DiagnoseRequest& request) {
+  run::RowRun run = run::load_row_run(request.run);
+  run.parameters.use(request.gpu);
+  return run;
+}
+
+/// What training said of its own curves; empty where it said nothing.
+std::string training_verdict(const fs::path& folder) {
+  const std::string where = (folder / run::kMetricsFile).string();
+  const auto metrics =
+      formats::parse_json(run::read_part(folder, run::kMetricsFile, "its scores"), where);
+  if (!metrics.is_object()) {
+    throw FormatError(fmt::format("'{}' holds no object of scores", where), "train the run again");
+  }
+  const auto verdict = metrics.find("verdict");
+  return verdict != metrics.end() && verdict->is_string() ? verdict->get<std::string>() : "";
+}
+
 class Diagnosing {
  public:
   Diagnosing(const DiagnoseRequest& request, Reporter& reporter)
       : request_(request),
         reporter_(reporter),
-        run_(run::load_row_run(request.run)),
+        run_(load(request)),
         options_(run::Options::from_resolved(
             run::read_part(request.run, run::kOptionsFile, "how it was trained"),
             (request.run / run::kOptionsFile).string())),
@@ -41,6 +60,7 @@ class Diagnosing {
 
   Diagnosis run() {
     result_.run = request_.run.string();
+    result_.device = run_.parameters.gpu() == nullptr ? "cpu" : "cuda";
     result_.task = run_.pipeline.task;
     result_.target = run_.pipeline.target;
     result_.drift_limit = request_.drift_limit;
@@ -54,7 +74,8 @@ class Diagnosing {
     }
     if (request_.retrain_seconds > 0) {
       hold_out_a_fold();
-      result_.retraining = retrain(task_, options_, request_.retrain_seconds, reporter_);
+      result_.retraining =
+          retrain(task_, options_, request_.retrain_seconds, request_.gpu, reporter_);
     }
     judge(result_);
     return std::move(result_);
@@ -80,10 +101,19 @@ class Diagnosing {
     return paths;
   }
 
+  /// New rows in a database stand in the table that is named, else in one named as training's.
+  std::string fresh_table() const {
+    const bool database = std::ranges::all_of(request_.data, [](const fs::path& path) {
+      return data::table_layout(path) == data::TableLayout::kSqlite;
+    });
+    return std::string(request_.table.empty() && database ? options_.text("data.table")
+                                                          : std::string_view(request_.table));
+  }
+
   void read_training() {
     // Given as new data, the training data is itself.
     if (!request_.data.empty()) {
-      fresh_ = data::read_table(request_.data, {}, reporter_);
+      fresh_ = data::read_table(request_.data, {.table = fresh_table()}, reporter_);
       if (fresh_->fingerprint() == run_.pipeline.record.data_fingerprint) {
         reporter_.note("this is the data that the run learned from: its held-out rows are judged");
         fresh_.reset();
@@ -135,9 +165,7 @@ class Diagnosing {
     result_.membership = membership(row_losses(run_.pipeline, known),
                                     row_losses(run_.pipeline, unseen), request_.seed);
     if (run::is_finished(request_.run)) {
-      const auto metrics =
-          nlohmann::json::parse(run::read_part(request_.run, run::kMetricsFile, "its scores"));
-      result_.training_verdict = metrics.value("verdict", "");
+      result_.training_verdict = training_verdict(request_.run);
     }
     if (!fresh_) calibrate(unseen, fmt::format("{} rows", result_.held_out));
   }

@@ -19,10 +19,12 @@ struct DiagnoseRequest {
   fs::path run;
   std::vector<fs::path> data;      // new rows to hold against the training rows; may be empty
   std::vector<fs::path> training;  // where the training data stands; empty: where the run says
+  std::string table;               // of new rows in a database; empty: as the training data's
   double drift_limit = 0.25;       // of the population stability index
   double retrain_seconds = 0;      // for learning afresh; 0: not done
   uint64_t seed = 1;
   int threads = 0;
+  kernels::cuda::Gpu* gpu = nullptr;  // answers there; null: the processor. Outlives the diagnosis
 };
 
 /// Whether probabilities can be taken at their word, or intervals hold what they promise.
@@ -44,7 +46,8 @@ std::string_view name(Overfit verdict);
 
 struct Diagnosis {
   std::string run, task, target;
-  std::string held_out;  // "validation" or "test": the rows that training did not learn from
+  std::string device = "cpu";  // where the model answered
+  std::string held_out;        // "validation" or "test": the rows that training did not learn from
   Overfit overfit = Overfit::kNone;
   Membership membership;
   std::string training_verdict;  // what training said of its own curves

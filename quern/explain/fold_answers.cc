@@ -12,6 +12,7 @@ namespace {
 graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy) {
   graph::ParameterStore store;
   model::declare_encoder(run.config.single(), store);
+  store.use(run.parameters.gpu());
   store.allocate();
   const std::string prefix = run.config.copy_prefix(copy);
   for (size_t i = 0; i < store.parameters().size(); ++i) {

@@ -146,7 +146,7 @@ Attribution leverage(Evaluator& evaluator, const EstimateOptions& options) {
   // Fewer pairs than players say little of any of them.
   const size_t least = std::min(players + 1, kLeveragePairs);
   const size_t most = std::clamp(evaluator.left() / 2, least, kLeveragePairs);
-  size_t target = options.tolerance > 0 ? std::clamp(2 * least, size_t{32}, most) : most;
+  size_t target = options.tolerance > 0 ? std::min(std::max(2 * least, size_t{32}), most) : most;
   for (;; target = std::min(2 * target, most)) {
     Coalitions asked(players);
     sampler.draw(target, asked);

@@ -68,6 +68,7 @@ run::Options options_for(const run::Options& options, const fs::path& validation
   set("data.validation", validation.string());
   set("data.test", "0");
   set("data.folds", "1");
+  set("data.table", "");  // the rows come as CSV, wherever they stood
   set("data.split", "auto");
   set("bit_exact", "false");
   set("train.time", fmt::format("{:.3f}s", seconds));
@@ -77,7 +78,7 @@ run::Options options_for(const run::Options& options, const fs::path& validation
 }  // namespace
 
 Retraining retrain(const task::TableTask& task, const run::Options& options, double seconds,
-                   Reporter& reporter) {
+                   kernels::cuda::Gpu* gpu, Reporter& reporter) {
   if (!task.pipeline.columns.image_column().empty()) {
     throw Error("pictures", "--retrain: a table of pictures cannot be learned afresh here",
                 "leave --retrain out");
@@ -104,6 +105,7 @@ Retraining retrain(const task::TableTask& task, const run::Options& options, dou
     request.data = {data};
     request.run = folder.path() / name;
     request.options = changed;
+    request.gpu = gpu;
     const auto summary = train::train_rows(request, silent_reporter());
     if (summary.result.stopped_because == train::StopReason::kInterrupted) {
       throw Error("interrupted", "stopped while learning afresh", "run it again");

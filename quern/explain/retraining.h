@@ -24,9 +24,10 @@ struct Retraining {
   double seconds_each = 0;       // of training
 };
 
-/// Trains four times in a temporary folder, with the options of the run but for the time, which is
-/// shared out evenly. Throws Error("pictures") for a table of pictures, and what training throws.
+/// Trains four times in a temporary folder, on the GPU where one is given, with the options of the
+/// run but for the time, which is shared out evenly. Throws Error("pictures") for a table of
+/// pictures, and what training throws.
 Retraining retrain(const task::TableTask& task, const run::Options& options, double seconds,
-                   Reporter& reporter);
+                   kernels::cuda::Gpu* gpu, Reporter& reporter);
 
 }  // namespace quern::explain

@@ -56,7 +56,7 @@ void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
     for (size_t i = 0; i < count; ++i) {
       if (histories[first + i].empty()) {
         for (size_t item = 1; item < scores.size(); ++item)
-          scores[item] = std::log(static_cast<float>(counts_[item - 1]));
+          scores[item] = std::log(std::max(static_cast<float>(counts_[item - 1]), 0.5F));
         take(first + i, scores);
         continue;
       }

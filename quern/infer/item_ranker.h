@@ -24,7 +24,8 @@ class ItemRanker {
 
   /// Calls `take(i, scores)` for each history in order: scores (items + 1) are logits of what comes
   /// next, index 0 meaningless, and may be written to. Of a history the last `context` items count;
-  /// to an empty one each item is as likely as it was taken often.
+  /// to an empty one each item is as likely as it was taken often, one never taken counting as
+  /// taken half a time, so that it too has a likelihood.
   void rank(std::span<const std::vector<uint32_t>> histories,
             const std::function<void(size_t, std::span<float>)>& take);
 
