@@ -9,6 +9,10 @@
 
 namespace quern::model {
 
+/// What becomes of the vectors that stand for the parts of an input: made and passed on, shown as
+/// outputs too, or given as inputs.
+enum class Tokens : uint8_t { kEmbedded, kShown, kGiven };
+
 /// Pre-norm leaves its residual stream unnormalised, so a last norm stands before the output.
 /// Post-norm has one already; the article's block has none.
 bool has_final_norm(const ModelConfig& config);

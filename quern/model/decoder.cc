@@ -77,7 +77,7 @@ class Tracer {
 
   Graph run() {
     const int64_t batch = options_.batch;
-    ids_ = g_.input("ids", {DType::kI32, {batch, length_}});
+    if (options_.tokens != Tokens::kGiven) ids_ = g_.input("ids", {DType::kI32, {batch, length_}});
     if (decoding_) {
       offsets_ = g_.input("offsets", {DType::kI32, {batch}});
       sequence_.offsets = offsets_;
@@ -144,6 +144,8 @@ class Tracer {
 
   Value embed() {
     table_ = entries();
+    if (options_.tokens == Tokens::kGiven)
+      return g_.input("tokens", {DType::kF32, {options_.batch, length_, c_.width}});
     const float scale = c_.scale_embedding ? std::sqrt(static_cast<float>(c_.width)) : 1.0F;
     Value x = graph::embedding(g_, ids_, table_, positions_, offsets_, scale);
     if (c_.ngram_orders > 0) {
@@ -151,6 +153,7 @@ class Tracer {
           g_.input("ngram_ids", {DType::kI32, {options_.batch, length_, c_.ngram_orders}});
       x = graph::add(g_, x, graph::embedding(g_, ids, blocks_.parameter("embed.ngram"), {}, {}, 1));
     }
+    if (options_.tokens == Tokens::kShown) g_.name_output("tokens", x);
     return blocks_.dropped(x, {}, c_.dropout, false);
   }
 

@@ -6,6 +6,7 @@
 
 #include "quern/graph/graph.h"
 #include "quern/graph/store.h"
+#include "quern/model/blocks.h"
 #include "quern/model/model_config.h"
 
 namespace quern::model {
@@ -45,6 +46,9 @@ struct TraceOptions {
   /// gives logits of all R, the entries beyond the vocabulary known by their side alone. Must
   /// outlive the plan.
   std::span<const int32_t> side = {};
+  /// kShown: output "tokens" (B,T,C), what ids and n-grams are embedded to; kGiven: an input in
+  /// their place.
+  Tokens tokens = Tokens::kEmbedded;
 };
 
 /// Traces the model. Inputs: "ids" (B,T) i32; "ngram_ids" (B,T,G) i32 where ngram_orders > 0;

@@ -26,7 +26,8 @@ class EncoderTracer {
     blocks_.declare_random(c_.head_dropout > 0);
     Value logits;
     for (int64_t copy = 0; copy < c_.copies; ++copy) {
-      blocks_.set_prefix(c_.copy_prefix(copy));
+      prefix_ = c_.copy_prefix(copy);
+      blocks_.set_prefix(prefix_);
       logits = join(logits, answers());
     }
     answer(logits);
@@ -57,8 +58,24 @@ class EncoderTracer {
     return b ? graph::concat(g_, a, b, 1) : a;
   }
 
+  /// What `make` embeds an input to, or what is given in its place.
+  template <typename Make>
+  Value tokens(const std::string& short_name, Shape shape, const Make& make) {
+    const std::string name = prefix_ + short_name;
+    if (options_.tokens == Tokens::kGiven) return g_.input(name, {DType::kF32, shape});
+    const Value x = make();
+    if (options_.tokens == Tokens::kShown) g_.name_output(name, x);
+    return x;
+  }
+
   /// One token a column.
   Value columns() {
+    if (c_.columns() == 0) return {};
+    return tokens("column_tokens", {options_.batch, c_.columns(), c_.trunk.width},
+                  [this] { return embedded_columns(); });
+  }
+
+  Value embedded_columns() {
     Value x;
     const int64_t batch = options_.batch;
     if (c_.numbers > 0) {
@@ -98,14 +115,17 @@ class EncoderTracer {
     if (!c_.has_text()) return {};
     const int64_t batch = options_.batch;
     const int64_t length = c_.trunk.context;
-    const Value ids = input("ids", {DType::kI32, {batch, length}});
     lengths_ = input("lengths", {DType::kI32, {batch}});
     if (c_.columns() + c_.image_tokens() == 0) {
       sequence_.lengths = lengths_;
     } else {
       sequence_.lengths = input("sequence_lengths", {DType::kI32, {batch}});
     }
-    return graph::embedding(g_, ids, parameter("embed.weight"), parameter("embed.position"), {}, 1);
+    return tokens("text_tokens", {batch, length, c_.trunk.width}, [&] {
+      const Value ids = input("ids", {DType::kI32, {batch, length}});
+      return graph::embedding(g_, ids, parameter("embed.weight"), parameter("embed.position"), {},
+                              1);
+    });
   }
 
   /// The tokens as one vector a row: columns side by side, text and picture pooled.
@@ -125,11 +145,13 @@ class EncoderTracer {
     if (pictures > 0) also(pooled(part(columns, columns + pictures), "image", {}));
     if (c_.has_text()) also(graph::reduce(g_, part(columns + pictures, total), lengths_, true));
     if (c_.ngram_buckets > 0) {
-      const Value bag = input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
-      const Value scale = input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
-      Value sum = graph::embedding(g_, bag, parameter("embed.ngram"), {}, {}, 1);
-      sum = graph::reshape(g_, sum, {batch, c_.trunk.width});
-      also(graph::multiply(g_, sum, scale));
+      also(tokens("bag", {batch, c_.trunk.width}, [&] {
+        const Value bag = input("ngrams", {DType::kI32, {batch, 1, c_.ngram_bag}});
+        const Value scale = input("ngram_scale", {DType::kF32, {batch, c_.trunk.width}});
+        Value sum = graph::embedding(g_, bag, parameter("embed.ngram"), {}, {}, 1);
+        sum = graph::reshape(g_, sum, {batch, c_.trunk.width});
+        return graph::multiply(g_, sum, scale);
+      }));
     }
     return row;
   }
@@ -160,9 +182,18 @@ class EncoderTracer {
   /// Each member carries its share of a row's loss.
   Value shared(Value nll) { return graph::scale(g_, nll, 1.0F / static_cast<float>(c_.members)); }
 
+  /// Any linear function of the logits, so that its gradient can be asked for.
+  void weigh(Value logits) {
+    const Value weight = g_.input("logit_weight", {DType::kF32, g_.shape(logits)});
+    Value sum = graph::multiply(g_, logits, weight);
+    sum = graph::reshape(g_, sum, {1, g_.shape(sum).elements(), 1});
+    g_.name_output("loss", graph::reshape(g_, graph::reduce(g_, sum, {}, false), {1}));
+  }
+
   void answer(Value logits) {
     if (!options_.training) {
       g_.name_output("logits", logits);
+      if (options_.weighed_logits) weigh(logits);
       return;
     }
     const Shape rows{options_.batch, c_.members};
@@ -198,6 +229,7 @@ class EncoderTracer {
   Graph g_;
   Blocks blocks_;
   Blocks::Sequence sequence_;
+  std::string prefix_;  // of the copy at hand
   std::map<std::string, Value> inputs_;
   Value lengths_;
 };
@@ -222,14 +254,20 @@ EncoderConfig EncoderConfig::single() const {
 }
 
 int64_t EncoderConfig::image_tokens() const {
-  if (!has_image()) return 0;
+  const auto [rows, columns] = image_grid();
+  return rows * columns;
+}
+
+std::pair<int64_t, int64_t> EncoderConfig::image_grid() const {
+  if (!has_image()) return {0, 0};
+  if (image.stem == 0) return {image.height / image.patch, image.width / image.patch};
   int64_t rows = image.height;
   int64_t columns = image.width;
   for (int64_t round = 0; round < image.stem; ++round) {
     rows = halved(rows);
     columns = halved(columns);
   }
-  return image.stem > 0 ? rows * columns : (rows / image.patch) * (columns / image.patch);
+  return {rows, columns};
 }
 
 int64_t EncoderConfig::stem_width(int64_t round) const {

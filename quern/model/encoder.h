@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quern/graph/graph.h"
 #include "quern/graph/store.h"
+#include "quern/model/blocks.h"
 #include "quern/model/model_config.h"
 
 namespace quern::model {
@@ -53,6 +55,8 @@ struct EncoderConfig {
   bool has_text() const { return trunk.vocabulary > 0; }
   bool has_image() const { return image.height > 0; }
   int64_t image_tokens() const;
+  /// Tokens of a picture down and across it.
+  std::pair<int64_t, int64_t> image_grid() const;
   /// Channels that round `round` of the stem gives: the width, halved for each round before the
   /// last.
   int64_t stem_width(int64_t round) const;
@@ -93,9 +97,17 @@ void initialise_encoder(const EncoderConfig& config, graph::ParameterStore& stor
 /// "partner_targets" and "partner_weight" (B,k) too; it gives "loss" and "nll" (B,k). Evaluation
 /// gives "logits" (B,answers(),outputs) alone: they are averaged by who reads them. Training is of
 /// a single copy.
+///
+/// For gradients with respect to what a row is embedded to: kShown also gives "column_tokens"
+/// (B,columns,C), "text_tokens" (B,T,C) and "bag" (B,C), each where there is one and after
+/// its copy_prefix(); kGiven takes them as inputs in place of numbers, categories, ids and n-grams.
+/// `weighed_logits` adds the input "logit_weight", of the logits' shape, and the output "loss" (1),
+/// the sum of their products.
 struct EncoderTrace {
   bool training = false;
   int64_t batch = 1;
+  Tokens tokens = Tokens::kEmbedded;
+  bool weighed_logits = false;
 };
 graph::Graph trace_encoder(const EncoderConfig& config, const graph::ParameterStore& store,
                            const EncoderTrace& options);
