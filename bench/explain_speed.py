@@ -50,21 +50,22 @@ def share_of_prediction(args):
 def make_peer(config, columns):
     """The run's transformer over one token a column, in PyTorch: random weights, which take as long as learnt ones."""
     import torch
+    trunk, head = config["quern"], config["encoder"]
 
     class Peer(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            width = config["hidden_size"]
+            width = trunk["width"]
             self.embed = torch.nn.Parameter(torch.randn(columns, width))
             self.bias = torch.nn.Parameter(torch.randn(columns, width))
-            layer = torch.nn.TransformerEncoderLayer(width, config["num_attention_heads"], config["intermediate_size"],
-                                                     batch_first=True, norm_first=True)
-            self.blocks = torch.nn.TransformerEncoder(layer, config["num_hidden_layers"], enable_nested_tensor=False)
-            self.head = torch.nn.Sequential(torch.nn.Linear(columns * width, config.get("head_width", 128)), torch.nn.ReLU(),
-                                            torch.nn.Linear(config.get("head_width", 128), 1))
+            layer = torch.nn.TransformerEncoderLayer(width, trunk["heads"], trunk["ffn_width"], batch_first=True,
+                                                     norm_first=True)
+            self.blocks = torch.nn.TransformerEncoder(layer, trunk["layers"], enable_nested_tensor=False)
+            self.head = torch.nn.Sequential(torch.nn.Linear(columns * width, head["head_width"]), torch.nn.ReLU(),
+                                            torch.nn.Linear(head["head_width"], head["outputs"]))
 
         def forward(self, x):
-            return torch.sigmoid(self.head(self.blocks(x[..., None] * self.embed + self.bias).flatten(1)))
+            return torch.softmax(self.head(self.blocks(x[..., None] * self.embed + self.bias).flatten(1)), 1)[:, :1]
 
     return Peer().eval()
 

@@ -60,6 +60,41 @@ class Device(house.TestCase):
         there = self.run_ok(*generate, "--device", "cuda", **self.cuda()).json
         self.assertEqual(there["text"], self.run_ok(*generate).json["text"])
 
+    @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
+    def test_explanations(self):
+        """The model answers there, and says the same."""
+        def both(command, *arguments, at):
+            words = [command, *arguments, "--json", "--quiet"]
+            there = self.run_ok(*words, "--device", "cuda", **self.cuda()).json
+            here = self.run_ok(*words).json
+            if "device" in here:
+                self.assertEqual((there["device"], here["device"]), ("cuda", "cpu"), command)
+            for key in at:
+                there, here = there[key], here[key]
+            self.assertAlmostEqual(there, here, places=3, msg=command)
+
+        small = ["--quiet", "--steps", 3, "--set", "model.width=16", "--set", "model.layers=1",
+                 "--set", "regularise.ensemble=1"]
+        rows = self.folder / "rows.csv"
+        rows.write_text("a,b,y\n" + "".join(f"{i % 7},{i % 5},{'no' if i % 7 < 3 else 'yes'}\n" for i in range(80)))
+        run = self.folder / "rows"
+        self.run_ok("train", rows, "--target", "y", "--out", run, *small)
+        both("explain", run, rows, at=["value"])
+        both("diagnose", run, at=["overfitting", "held_out_loss"])
+        log = self.folder / "log.csv"
+        log.write_text("user,item,time\n" + "".join(
+            f"u{u},i{(u + t) % 9},2024-01-{1 + t:02d}\n" for u in range(30) for t in range(6)))
+        run = self.folder / "items"
+        self.run_ok("train", log, "--task", "recommend", "--out", run, *small[:-2])
+        both("explain", run, "--history", "i1,i2,i3", at=["value"])
+        both("evaluate", run, log, "-k", 5, at=["metrics", "ndcg@5", "value"])
+        text = self.folder / "short.txt"
+        text.write_text(house.sayings(20), encoding="utf-8")
+        run = self.folder / "text"
+        self.train(run, "--steps", 3, "--set", "model.context=16", "--set", "train.evaluate_every=100",
+                   "--set", "data.validation=0.02", data=text)
+        both("explain", run, "the miller", "--max-evals", 64, at=["value"])
+
     def test_bad_values(self):
         self.assert_fails(2, *self.arguments("--device", "gpu"), says=("device",))
         self.assert_fails(2, *self.arguments("--set", "precision=half"), says=("precision",))

@@ -86,6 +86,7 @@ class Rows(Explain):
         value = {frozenset(shown): sum(bad[100 * i:100 * i + 100]) / 100 for i, shown in enumerate(subsets)}
         answer = self.explain(self.run_folder, self.data, "--row", "3", "--target", "bad")
         self.assertEqual(answer["method"], "exact")
+        self.assertLess(answer["masked_inputs"]["further_than_training"]["low"], 0.75)
         self.assert_complete(answer)
         for one in answer["attributions"]:
             self.assertAlmostEqual(one["phi"], shapley(value, columns, one["name"]), delta=2e-5, msg=one["name"])
@@ -164,6 +165,90 @@ class Rows(Explain):
         (self.run_folder / "background.csv").unlink()
         self.assert_fails(1, *ask, says=["background.csv", "--background"])
 
+    def test_lime(self):
+        page = self.folder / "lime.html"
+        answer = self.explain(self.run_folder, self.data, "--row", "3", "--target", "bad", "--method", "lime", "-o", page)
+        self.assertEqual(answer["method"], "lime")
+        self.assertEqual(len(answer["attributions"]), 4)
+        local = answer["local_model"]
+        self.assertAlmostEqual(local["value"], answer["base"] + sum(one["phi"] for one in answer["attributions"]), 9)
+        self.assertAlmostEqual(answer["completeness_error"], abs(answer["value"] - local["value"]), 9)
+        self.assertEqual(local["samples"], answer["evaluations"])
+        self.assertIn("quartile", answer["mask_policy"])
+        phi = {one["name"]: abs(one["phi"]) for one in answer["attributions"]}
+        self.assertGreater(phi["months"], phi["house"])
+        self.assert_page(page, "linear model", "From the base")
+        again = self.explain(self.run_folder, self.data, "--row", "3", "--target", "bad", "--method", "lime",
+                             "--threads", "1")
+        self.assertEqual(again["attributions"], answer["attributions"])
+        audit = self.explain(self.run_folder, self.data, "--row", "3", "--method", "lime", "--audit")["audit"]
+        self.assertGreater(audit["advantage"]["value"], 0)
+        self.assert_fails(2, "explain", self.run_folder, self.data, "--method", "lime", "--max-evals", "5",
+                          says=["lime", "6"])
+        summary = self.explain(self.run_folder, self.data, "--global", "--rows", "5", "--method", "lime")
+        self.assertEqual(summary["method"], "lime")
+
+    def test_gradients(self):
+        page = self.folder / "ig.html"
+        ask = [self.run_folder, self.data, "--row", "3", "--target", "bad"]
+        exact = self.explain(*ask)
+        ig = self.explain(*ask, "--method", "ig", "-o", page)
+        self.assertAlmostEqual(ig["value"], exact["value"], delta=1e-5)
+        self.assertLess(ig["completeness_error"], 0.01 * abs(ig["value"] - ig["base"]))
+        self.assertEqual(self.explain(*ask, "--method", "ig", "--max-evals", "40")["evaluations"], 40)
+        self.assertIn("mean embedding", ig["mask_policy"])
+        self.assert_page(page, "Nothing is sampled")
+        eg = self.explain(*ask, "--method", "eg", "--max-evals", "1500")
+        self.assertAlmostEqual(eg["base"], exact["base"], delta=1e-4)
+        found = {one["name"]: one for one in eg["attributions"]}
+        for one in exact["attributions"]:  # near the Shapley values, and on the same side of zero
+            if abs(one["phi"]) > 0.1:
+                self.assertGreater(one["phi"] * found[one["name"]]["phi"], 0)
+            self.assertGreater(found[one["name"]]["standard_error"], 0)
+        self.assertLess(eg["completeness_error"], 0.2)
+        odds = self.explain(*ask, "--method", "ig", "--scale", "log", "--audit")
+        self.assertEqual(odds["unit"], "log-odds")
+        self.assertLess(odds["completeness_error"], 0.01 * abs(odds["value"] - odds["base"]))
+        gradient = self.explain(*ask, "--method", "gradient")
+        self.assertEqual(gradient["evaluations"], 2)
+        self.assert_fails(2, "explain", *ask, "--method", "eg", "--max-evals", "50", says=["eg", "103"])
+
+    def test_attention(self):
+        answer = self.explain(self.run_folder, self.data, "--row", "3", "--attention")
+        self.assertAlmostEqual(sum(one["attention"] for one in answer["attributions"]), 1, places=5)
+        self.assertIn("no attribution", self.run_ok("explain", self.run_folder, self.data, "--attention").out.decode())
+
+    def test_interactions(self):
+        page = self.folder / "pairs.html"
+        ask = [self.run_folder, self.data, "--row", "3", "--interactions", "2"]
+        answer = self.explain(*ask, "-o", page)
+        pairs = answer["interactions"]
+        self.assertTrue(pairs["exact"])
+        self.assertEqual(len(pairs["pairs"]), 2)
+        self.assertGreaterEqual(abs(pairs["pairs"][0]["value"]), abs(pairs["pairs"][1]["value"]))
+        self.assertRegex(pairs["pairs"][0]["a"], "^(months|savings|purpose|house) = ")
+        self.assert_page(page, "What parts give together")
+        self.assertIn("×", self.run_ok("explain", *ask).out.decode())
+        self.assert_fails(2, "explain", *ask, "--method", "owen", "--max-evals", "9", says=["interactions", "16"])
+
+    def test_a_limit_that_cannot_be_kept(self):
+        ask = ["explain", self.run_folder, self.data, "--max-evals", "5"]
+        error = self.assert_fails(2, *ask, "--method", "exact", says=["--max-evals 5", "16"])
+        self.assertEqual(error["code"], "too_few_evaluations")
+        self.assert_fails(2, *ask, says=["--max-evals 5", "leverage"])
+        self.assertLessEqual(self.explain(self.run_folder, self.data, "--max-evals", "5", "--method", "owen")
+                             ["evaluations"], 5)
+
+    def test_a_change_of_categories_alone(self):
+        risky = self.folder / "risky.csv"
+        risky.write_text("months,savings,purpose,house\n33,50,car,own\n")
+        change = self.explain(self.run_folder, risky, "--counterfactual", "--change", "purpose,house")["counterfactual"]
+        self.assertLessEqual({one["column"] for one in change["changes"]}, {"purpose", "house"})
+
+    def test_the_audit_needs_the_folder_no_more(self):
+        audit = self.explain(self.run_folder, self.data, "--row", "3", "--audit")["audit"]
+        self.assertLess(audit["randomised_weights_rank_correlation"], 1)
+
     def test_too_many_columns_for_every_coalition(self):
         draw = random.Random(4)
         names = [f"c{i}" for i in range(40)]
@@ -207,6 +292,17 @@ class Words(Explain):
         self.assertEqual("".join(one["name"] for one in sorted(chinese["attributions"], key=lambda a: a["position"])),
                          "明天 奖品 meeting")
         self.assert_page(page, "奖")
+        ig = self.explain(run, fresh, "--row", "1", "--target", "spam", "--method", "ig", "--max-evals", "202")
+        self.assertEqual(ig["attributions"][0]["name"].strip(), "prize")
+        self.assertLess(ig["completeness_error"], 0.02)
+        self.assert_fails(2, "explain", run, fresh, "--method", "eg", says=["eg", "--method ig"])
+        # LIME's players are distinct words: both places of one show its coefficient.
+        fresh.write_text("text\nprize at noon prize\n")
+        lime = self.explain(run, fresh, "--row", "1", "--target", "spam", "--method", "lime", "-o", page)
+        self.assertEqual(sorted(one["name"].strip() for one in lime["attributions"]), ["at", "noon", "prize"])
+        self.assertEqual(lime["attributions"][0]["name"].strip(), "prize")
+        self.assertEqual(page.read_text(encoding="utf-8").count("prize</span>"), 2)
+        fresh.write_text("text\nplease bring the prize at noon\n明天 奖品 meeting\nprize\n\"\"\n", encoding="utf-8")
         single = self.explain(run, fresh, "--row", "3")
         self.assertEqual(len(single["attributions"]), 1)
         self.assertAlmostEqual(single["attributions"][0]["phi"], single["value"] - single["base"], delta=1e-12)
@@ -255,6 +351,17 @@ class Words(Explain):
         self.assert_page(page, "grinds</span>", "the grain")
         again = self.explain(run, "The miller grinds", "--target", " the grain", "--scale", "probability")
         self.assertAlmostEqual(2.718281828459045 ** answer["value"], again["value"], delta=1e-9)
+        flow = self.explain(run, "The miller grinds", "--target", " the grain", "--attention")
+        self.assertLessEqual(sum(one["attention"] for one in flow["attributions"]), 1 + 1e-5)
+        self.assertGreater(min(one["attention"] for one in flow["attributions"]), 0)
+        ig = self.explain(run, "The miller grinds", "--target", " the grain", "--method", "ig")
+        self.assertAlmostEqual(ig["value"], answer["value"], delta=1e-4)
+        self.assertLess(ig["completeness_error"], 0.01 * abs(ig["value"] - ig["base"]))
+        self.assert_fails(2, "explain", run, "The miller", "--method", "eg", says=["background"])
+        lime = self.explain(run, "The miller grinds", "--target", " the grain", "--method", "lime", "--max-evals", "300",
+                            "--interactions", "1")
+        self.assertEqual({one["name"] for one in lime["attributions"]}, {"The", " miller", " grinds"})
+        self.assertEqual(len(lime["interactions"]["pairs"]), 1)
         # Of a long prompt, what the context cannot hold is not looked at: exactly 0.
         long = self.explain(run, " ".join(["grain"] * 30), "--max-evals", "64")
         self.assert_complete(long)
@@ -290,6 +397,17 @@ class Pictures(Explain):
         self.assertEqual(answer["attributions"][0]["name"], "row 1, column 1")
         self.assertGreater(answer["attributions"][0]["phi"], 0)
         self.assert_page(page, "data:image/png;base64,")
+        flow = self.explain(run, images, "--row", str(lit), "--attention", "--max-evals", "64")
+        self.assertAlmostEqual(sum(one["attention"] for one in flow["attributions"]), 1, places=5)
+        ig = self.explain(run, images, "--row", str(lit), "--target", "1", "--patches", "4", "--method", "ig")
+        self.assertEqual(ig["attributions"][0]["name"], "row 1, column 1")
+        self.assertLess(ig["completeness_error"], 0.05)
+        lime = self.explain(run, images, "--row", str(lit), "--target", "1", "--method", "lime", "-o", page)
+        self.assertEqual(lime["attributions"][0]["name"], "segment 1")
+        self.assert_page(page, "data:image/png;base64,")
+        patches = self.explain(run, images, "--row", str(lit), "--target", "1", "--method", "lime", "--patches", "4")
+        self.assertEqual(patches["attributions"][0]["name"], "row 1, column 1")
+        self.assert_fails(2, "explain", run, images, "--patches", "4", "--segments", "9", says=["--patches"])
 
 
 class Items(Explain):
@@ -319,8 +437,12 @@ class Items(Explain):
         above = self.explain(run, *ask, "--target", "i6", "--against", "i20")
         self.assert_complete(above)
         self.assertGreater(above["value"], 0)
+        lime = self.explain(run, *ask, "--method", "lime", "--max-evals", "600", "--interactions", "3")
+        self.assertEqual(lime["attributions"][0]["name"], "i5")
         rank = self.explain(run, *ask, "--target", "i6", "--scale", "rank")
         self.assertEqual(rank["value"], 1)
+        self.assert_fails(2, "explain", run, *ask, "--method", "ig", says=["ig"])
+        self.assert_fails(2, "explain", run, *ask, "--attention", says=["--attention"])
         self.assert_fails(2, "explain", run, "--history", "i5,j6", says=["j6"])
         self.assert_fails(2, "explain", run, says=["--user"])
 

@@ -17,6 +17,8 @@ struct ExplainFlags {
   int64_t max_tokens = 1;
   bool global = false;
   bool audit = false;
+  int64_t interactions = 0;
+  bool attention = false;
   int64_t segments = 0;
   int64_t rows = 100;
   int64_t reasons = 0;
@@ -25,7 +27,7 @@ struct ExplainFlags {
   std::string change;  // columns that a counterfactual may change
   int64_t row = 1;
   int64_t background_rows = 0;  // 0: all
-  int64_t patches = 8;
+  int64_t patches = 0;          // 0: not said
   double tolerance = 0;
   int64_t max_evaluations = 0;
 };

@@ -22,8 +22,12 @@ void check(const ExplainFlags& flags) {
     refuse("--max-evals", flags.max_evaluations, "give a number of 0 or more");
   if (flags.background_rows < 0)
     refuse("--background-rows", flags.background_rows, "give a number of 1 or more");
-  if (flags.patches < 1 || flags.patches > 64)
+  if (flags.patches < 0 || flags.patches > 64)
     refuse("--patches", flags.patches, "give a number from 1 to 64");
+  if (flags.patches > 0 && flags.segments > 0) {
+    throw UsageError("bad_value", "--patches and --segments each say what a picture's parts are",
+                     "leave one of the two out");
+  }
   if (flags.top < 1 || flags.top > 100) refuse("--top", flags.top, "give a number from 1 to 100");
   if (flags.reasons < 0) refuse("--reasons", flags.reasons, "give a number of 1 or more");
   if ((flags.reasons > 0) == flags.dictionary.empty()) {
@@ -34,11 +38,15 @@ void check(const ExplainFlags& flags) {
     throw UsageError("bad_value", "--change is for --counterfactual",
                      "give --counterfactual too, or leave it out");
   }
-  if (flags.global && (flags.reasons > 0 || flags.counterfactual || flags.audit)) {
-    throw UsageError("bad_value", "--reasons, --counterfactual and --audit are for one row",
+  if (flags.global &&
+      (flags.reasons > 0 || flags.counterfactual || flags.audit || flags.interactions > 0)) {
+    throw UsageError("bad_value",
+                     "--reasons, --counterfactual, --interactions and --audit are for one row",
                      "leave --global out, and name the row with --row");
   }
   if (flags.segments < 0) refuse("--segments", flags.segments, "give a number of 1 or more");
+  if (flags.interactions < 0)
+    refuse("--interactions", flags.interactions, "give a number of 1 or more");
   if (flags.rows < 1) refuse("--rows", flags.rows, "give a number of 1 or more");
   if (flags.global && flags.row != 1)
     refuse("--row", flags.row, "--global looks at many rows: leave one of the two out");
@@ -67,6 +75,7 @@ void check_task(const ExplainFlags& flags, std::string_view task) {
   only(flags.max_tokens != 1, "--max-tokens", generates, "generate");
   only(!flags.background.empty(), "--background", !recommends && !generates, "read columns");
   only(flags.background_rows != 0, "--background-rows", !recommends && !generates, "read columns");
+  only(flags.attention, "--attention", !recommends, "read rows or prompts");
   only(flags.global, "--global", !recommends && !generates, "read rows");
   only(flags.reasons > 0, "--reasons", !recommends && !generates, "read columns");
   only(flags.counterfactual, "--counterfactual", !recommends && !generates, "read columns");
@@ -137,7 +146,8 @@ Action declare_explain(CLI::App& app, Invocation& invocation) {
   app.add_option("--background-rows", flags->background_rows,
                  "Take so many of them, evenly spread (all)")
       ->type_name("N");
-  app.add_option("--patches", flags->patches, "Patches along a picture's longer side (8)")
+  app.add_option("--patches", flags->patches,
+                 "Patches along a picture's longer side (8; LIME: superpixels)")
       ->type_name("N");
   app.add_option("--reasons", flags->reasons,
                  "Also at most N principal reasons, in the words of --dictionary")
@@ -165,6 +175,11 @@ Action declare_explain(CLI::App& app, Invocation& invocation) {
   app.add_option("--segments", flags->segments,
                  "About N superpixels of like colour in place of patches")
       ->type_name("N");
+  app.add_option("--interactions", flags->interactions,
+                 "Also the N pairs of parts that give most together beyond what each gives alone")
+      ->type_name("N");
+  app.add_flag("--attention", flags->attention,
+               "Also attention rollout: where attention flows from (no attribution)");
   app.add_flag("--audit", flags->audit,
                "Also deletion and insertion against random orders, and the same model with random "
                "weights");

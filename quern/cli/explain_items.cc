@@ -33,6 +33,8 @@ int explain_items(Invocation& invocation, const ExplainFlags& flags) {
   question.scale = scale_of(flags.scale);
   question.estimate = estimate_options(invocation, flags);
   question.audit = flags.audit;
+  question.interactions = static_cast<size_t>(flags.interactions);
+  run.parameters.use(invocation.gpu.get());
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   const std::vector<explain::Explanation> list = explain::explain_history(run, pool, question);
   if (list.size() == 1) {

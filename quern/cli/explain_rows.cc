@@ -8,6 +8,7 @@
 #include "quern/base/strings.h"
 #include "quern/cli/explain.h"
 #include "quern/cli/row_input.h"
+#include "quern/explain/combinatorics.h"
 #include "quern/explain/row_explainer.h"
 
 namespace quern::cli {
@@ -17,16 +18,25 @@ namespace {
 constexpr size_t kGlobalBackground = 20;
 constexpr size_t kGlobalEvaluations = 8;  // a part
 
+/// Superpixels of a picture: fifty, fewer where they would be of less than sixteen pixels.
+size_t lime_segments(const features::PictureFeature& picture) {
+  return static_cast<size_t>(std::clamp<int64_t>(picture.height * picture.width / 16, 4, 50));
+}
+
 int explain_all(const Invocation& invocation, const ExplainFlags& flags, const run::RowRun& run,
                 const data::Table& table, explain::RowQuestion question,
                 explain::RowExplainer& explainer) {
-  if (question.estimate.max_evaluations == 0) {
+  explain::EstimateOptions& estimate = question.estimate;
+  if (estimate.max_evaluations == 0 && estimate.method != explain::Method::kLime) {
     const auto parts = static_cast<size_t>(std::max<int64_t>(run.config.columns(), 8));
-    question.estimate.max_evaluations = kGlobalEvaluations * parts;
+    estimate.max_evaluations = kGlobalEvaluations * parts;
+    if (estimate.method != explain::Method::kAuto) {
+      estimate.max_evaluations =
+          std::max(estimate.max_evaluations, explain::least_evaluations(estimate.method, parts));
+    }
   }
-  const size_t count = std::min(static_cast<size_t>(flags.rows), table.rows());
-  std::vector<size_t> rows;
-  for (size_t i = 0; i < count; ++i) rows.push_back((2 * i + 1) * table.rows() / (2 * count));
+  const std::vector<size_t> rows =
+      explain::evenly_spread(table.rows(), std::min(static_cast<size_t>(flags.rows), table.rows()));
   const InterruptGuard guard;
   explain::GlobalExplanation global =
       explain::explain_rows(explainer, run.pipeline, table, rows, question, *invocation.reporter);
@@ -53,9 +63,15 @@ int explain_rows(Invocation& invocation, const ExplainFlags& flags) {
   question.target = flags.target;
   question.log_odds = flags.scale == "log";
   question.estimate = estimate_options(invocation, flags);
-  question.parts.patches = flags.patches;
+  if (flags.patches > 0) question.parts.patches = flags.patches;
   question.parts.segments = static_cast<size_t>(flags.segments);
+  // LIME's parts are regions of like colour unless patches are asked for.
+  const bool lime = question.estimate.method == explain::Method::kLime;
+  if (lime && flags.patches == 0 && flags.segments == 0)
+    question.parts.segments = lime_segments(run.pipeline.columns.picture());
   question.audit = flags.audit;
+  question.attention = flags.attention;
+  question.interactions = static_cast<size_t>(flags.interactions);
   question.reasons = static_cast<size_t>(flags.reasons);
   if (flags.reasons > 0)
     question.dictionary = explain::read_reasons(run, flags.dictionary, *invocation.reporter);
@@ -63,7 +79,8 @@ int explain_rows(Invocation& invocation, const ExplainFlags& flags) {
   if (!flags.change.empty()) question.counterfactual.permitted = split(flags.change, ',');
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   auto background_rows = static_cast<size_t>(flags.background_rows);
-  if (flags.global && background_rows == 0) background_rows = kGlobalBackground;
+  if (flags.global && background_rows == 0 && !lime) background_rows = kGlobalBackground;
+  run.parameters.use(invocation.gpu.get());
   explain::RowExplainer explainer(
       run, pool,
       explain::read_background(run, flags.background, background_rows, *invocation.reporter));

@@ -11,7 +11,10 @@ int explain_text(Invocation& invocation, const ExplainFlags& flags) {
   question.probability = flags.scale == "probability";
   question.estimate = estimate_options(invocation, flags);
   question.audit = flags.audit;
+  question.attention = flags.attention;
+  question.interactions = static_cast<size_t>(flags.interactions);
   run::Run run = run::load_run(flags.run);
+  run.parameters.use(invocation.gpu.get());
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   give_explanation(invocation, flags, explain::explain_prompt(run, pool, question));
   return 0;

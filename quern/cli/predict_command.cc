@@ -35,17 +35,6 @@ void note_other_columns(const Invocation& invocation, const data::Table& table,
   }
 }
 
-/// Which class a row of probabilities names: by the threshold where there are two.
-size_t chosen(const run::RowPipeline& pipeline, std::span<const float> probabilities) {
-  if (pipeline.positive >= 0) {
-    const auto positive = static_cast<size_t>(pipeline.positive);
-    const bool yes = static_cast<double>(probabilities[positive]) >= pipeline.threshold;
-    return yes ? positive : 1 - positive;
-  }
-  return static_cast<size_t>(std::max_element(probabilities.begin(), probabilities.end()) -
-                             probabilities.begin());
-}
-
 /// One row of output, as CSV or as a line of JSON.
 class PredictionWriter {
  public:
@@ -83,7 +72,7 @@ class PredictionWriter {
   }
 
   void add_class(std::span<const float> probabilities) {
-    const std::string& name = p_.classes[chosen(p_, probabilities)];
+    const std::string& name = p_.classes[run::chosen_class(p_, probabilities)];
     if (!json_) {
       out_ += data::csv_field(name);
       for (const float p : probabilities) out_ += fmt::format(",{:.6g}", p);

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "quern/model/decoder.h"
+
 namespace quern::explain {
 namespace {
 
@@ -40,6 +42,16 @@ double rank_correlation(std::span<const double> a, std::span<const double> b) {
     yy += (y[i] - middle) * (y[i] - middle);
   }
   return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0;
+}
+
+graph::ParameterStore untrained(const model::ModelConfig& config, kernels::cuda::Gpu* gpu,
+                                uint64_t seed) {
+  graph::ParameterStore random;
+  model::declare_parameters(config, random);
+  random.use(gpu);
+  random.allocate();
+  model::initialise(config, random, seed);
+  return random;
 }
 
 Audit audit(Game& game, const Attribution& attribution, const Attribution& randomised) {

@@ -6,6 +6,8 @@
 #include "quern/explain/attribution.h"
 #include "quern/explain/faithfulness.h"
 #include "quern/explain/game.h"
+#include "quern/graph/store.h"
+#include "quern/model/model_config.h"
 
 namespace quern::explain {
 
@@ -21,6 +23,10 @@ struct Audit {
 
 /// `randomised`: the same question asked of the model with random weights.
 Audit audit(Game& game, const Attribution& attribution, const Attribution& randomised);
+
+/// Random weights for a decoder of this configuration, where those of the run stand.
+graph::ParameterStore untrained(const model::ModelConfig& config, kernels::cuda::Gpu* gpu,
+                                uint64_t seed);
 
 /// Spearman's, equal values sharing their mean rank; 0 where either side is constant.
 double rank_correlation(std::span<const double> a, std::span<const double> b);

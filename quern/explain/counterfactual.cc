@@ -48,7 +48,7 @@ class Search {
 
   Counterfactual find() {
     before_ = answer_of({});
-    present_ = chosen_class(run_.pipeline, before_);
+    present_ = run::chosen_class(run_.pipeline, before_);
     wanted_ = wanted_class();
     std::vector<Move> singles;
     for (size_t part = 0; part < row_.parts.size(); ++part) add_moves(part, singles);
@@ -191,10 +191,11 @@ class Search {
   State refined(State state) {
     constexpr int kRounds = 3, kSteps = 16;
     for (size_t m = 0; m < state.moves.size(); ++m) {
+      if (!state.moves[m].number) continue;
       const size_t feature = state.moves[m].feature;
       const features::NumberFeature& number = run_.pipeline.columns.numbers()[feature];
       const auto own = own_number(state.moves[m].part);
-      if (!state.moves[m].number || !own) continue;
+      if (!own) continue;
       const bool whole =
           std::ranges::all_of(number.knots, [](double knot) { return knot == std::floor(knot); });
       double near = *own, far = state.moves[m].value;  // far holds
@@ -225,7 +226,7 @@ class Search {
 
   Counterfactual told(const State& state, Counterfactual out) {
     const std::vector<float> after = answer_of(state);
-    const size_t to = chosen_class(run_.pipeline, after);
+    const size_t to = run::chosen_class(run_.pipeline, after);
     out.found = true;
     out.to_class = run_.pipeline.classes[to];
     out.before = static_cast<double>(before_[to]);
@@ -255,14 +256,6 @@ class Search {
 };
 
 }  // namespace
-
-size_t chosen_class(const run::RowPipeline& pipeline, std::span<const float> probabilities) {
-  if (pipeline.positive < 0)
-    return static_cast<size_t>(std::ranges::max_element(probabilities) - probabilities.begin());
-  const auto positive = static_cast<size_t>(pipeline.positive);
-  return static_cast<double>(probabilities[positive]) >= pipeline.threshold ? positive
-                                                                            : 1 - positive;
-}
 
 Counterfactual find_counterfactual(const run::RowRun& run, infer::RowPredictor& predictor,
                                    const ExplainedRow& row, const CounterfactualOptions& options) {

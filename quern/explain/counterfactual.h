@@ -25,7 +25,4 @@ struct CounterfactualOptions {
 Counterfactual find_counterfactual(const run::RowRun& run, infer::RowPredictor& predictor,
                                    const ExplainedRow& row, const CounterfactualOptions& options);
 
-/// Which class a row of probabilities names: by the threshold where there are two.
-size_t chosen_class(const run::RowPipeline& pipeline, std::span<const float> probabilities);
-
 }  // namespace quern::explain

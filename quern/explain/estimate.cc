@@ -2,13 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <limits>
 
 #include "quern/base/error.h"
 #include "quern/explain/evaluator.h"
 #include "quern/explain/exact.h"
 #include "quern/explain/kernel_shap.h"
 #include "quern/explain/leverage.h"
+#include "quern/explain/lime.h"
 #include "quern/explain/owen.h"
 #include "quern/explain/permutation.h"
 #include "quern/explain/stratified.h"
@@ -26,7 +29,11 @@ constexpr std::array kMethods = {Named{Method::kAuto, "auto"},
                                  Named{Method::kLeverage, "leverage"},
                                  Named{Method::kPermutation, "permutation"},
                                  Named{Method::kOwen, "owen"},
-                                 Named{Method::kStratified, "stratified"}};
+                                 Named{Method::kStratified, "stratified"},
+                                 Named{Method::kLime, "lime"},
+                                 Named{Method::kIntegratedGradients, "ig"},
+                                 Named{Method::kExpectedGradients, "eg"},
+                                 Named{Method::kGradient, "gradient"}};
 
 size_t budget(size_t players, const EstimateOptions& options) {
   return options.max_evaluations == 0 ? 2 * players + 2048 : options.max_evaluations;
@@ -48,6 +55,12 @@ Attribution trivial(const Evaluator& evaluator) {
   return result;
 }
 
+Attribution lime(Game& game, const EstimateOptions& options) {
+  const LimeOptions asked = lime_options(options);
+  return lime_attribution(options.picture ? lime_picture(game, asked) : lime_text(game, asked),
+                          asked);
+}
+
 Attribution run(Evaluator& evaluator, Method method, const EstimateOptions& options) {
   if (evaluator.players() < 2) return trivial(evaluator);
   switch (method) {
@@ -64,6 +77,10 @@ Attribution run(Evaluator& evaluator, Method method, const EstimateOptions& opti
       return stratified(evaluator, options);
     case Method::kAuto:
     case Method::kLeverage:
+    case Method::kLime:
+    case Method::kIntegratedGradients:
+    case Method::kExpectedGradients:
+    case Method::kGradient:
       break;
   }
   return leverage(evaluator, options);
@@ -107,10 +124,59 @@ Choice choose_method(size_t players, const EstimateOptions& options) {
           fmt::format("{} players are too many for a regression on coalitions", players)};
 }
 
+size_t least_evaluations(Method method, size_t players) {
+  if (players < 2) return players + 1;
+  const size_t all =
+      players <= kExactPlayers ? size_t{1} << players : std::numeric_limits<size_t>::max();
+  switch (method) {
+    case Method::kAuto:
+    case Method::kExact:
+      return all;
+    case Method::kKernel:
+    case Method::kLeverage:  // a pair of complements more than players, and the ends
+      return std::min(all, 2 * (players + 1) + 2);
+    case Method::kPermutation:  // two walks, there and back
+      return 4 * (players - 1) + 2;
+    case Method::kStratified:  // two draws of each size, and the sizes that have one coalition
+      return 4 * players * (players - 2) + 2 * players + 2;
+    case Method::kLime:
+      return players + 2;
+    case Method::kOwen:
+    case Method::kIntegratedGradients:
+    case Method::kExpectedGradients:
+    case Method::kGradient:
+      break;
+  }
+  return 2;
+}
+
 Attribution estimate(Game& game, const EstimateOptions& options) {
+  if (follows_gradients(options.method)) {
+    throw UsageError("other_method",
+                     fmt::format("--method {} follows gradients, and the parts of this input are "
+                                 "there or not: nothing lies between",
+                                 method_name(options.method)),
+                     "leave --method out, or name another");
+  }
   const Choice choice = choose_method(game.players(), options);
-  Evaluator evaluator(game, options.max_evaluations);
-  Attribution result = run(evaluator, choice.method, options);
+  const size_t least = least_evaluations(choice.method, game.players());
+  if (options.max_evaluations > 0 && options.max_evaluations < least &&
+      !(choice.method == Method::kExact && game.players() > kExactPlayers)) {
+    throw UsageError(
+        "too_few_evaluations",
+        fmt::format("--max-evals {}: method '{}' takes at least {} evaluations for {} parts",
+                    options.max_evaluations, method_name(choice.method), least, game.players()),
+        choice.method == Method::kExact
+            ? "allow so many, or leave --method out: sampling takes as many as it may"
+            : fmt::format("give --max-evals {} or more", least));
+  }
+  Attribution result;
+  if (choice.method == Method::kLime && game.players() > 0) {
+    result = lime(game, options);
+  } else {
+    Evaluator evaluator(game, options.max_evaluations);
+    result = run(evaluator, choice.method, options);
+  }
   result.method = method_name(choice.method);
   result.reason = choice.reason;
   result.seed = options.seed;

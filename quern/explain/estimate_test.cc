@@ -96,6 +96,40 @@ TEST(Exact, RefusesWhatItCannotReach) {
   }
 }
 
+TEST(Estimate, RefusesALimitThatItCannotKeep) {
+  size_t asked = 0;
+  auto game = bit_game(20, [&](size_t s) {
+    ++asked;
+    return std::popcount(s);
+  });
+  for (const Method method : {Method::kExact, Method::kKernel, Method::kLeverage,
+                              Method::kPermutation, Method::kStratified, Method::kAuto}) {
+    try {
+      estimate(game, {.method = method, .max_evaluations = 5});
+      ADD_FAILURE() << method_name(method);
+    } catch (const UsageError& error) {
+      EXPECT_EQ(error.code(), "too_few_evaluations");
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("--max-evals 5"));
+    }
+  }
+  EXPECT_EQ(asked, 0U);
+  EXPECT_EQ(estimate(game, {.method = Method::kOwen, .max_evaluations = 5}).evaluations, 4U);
+  for (const Method method : {Method::kKernel, Method::kLeverage, Method::kPermutation,
+                              Method::kStratified, Method::kOwen}) {
+    for (const size_t players : {2U, 3U, 7U}) {
+      auto small = bit_game(players, [](size_t s) { return std::sqrt(s); });
+      const size_t least = least_evaluations(method, players);
+      EXPECT_LE(estimate(small, {.method = method, .max_evaluations = least}).evaluations, least)
+          << method_name(method) << " of " << players;
+      // A tolerance neither raises the limit nor needs more than it.
+      EXPECT_LE(estimate(small, {.method = method, .tolerance = 1e-3, .max_evaluations = least})
+                    .evaluations,
+                least)
+          << method_name(method) << " of " << players;
+    }
+  }
+}
+
 TEST(Estimate, NobodyAndOnePlayer) {
   for (const Method method : {Method::kAuto, Method::kExact, Method::kPermutation}) {
     auto nobody = bit_game(0, [](size_t) { return 3; });

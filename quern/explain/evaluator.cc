@@ -10,6 +10,18 @@
 
 namespace quern::explain {
 
+void require_finite(const Coalitions& coalitions, std::span<const double> values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    const auto shown = std::ranges::count(coalitions[i], uint8_t{1});
+    throw Error("not_finite",
+                fmt::format("the model answers {} when {} of {} parts of the input are shown",
+                            values[i], shown, coalitions.players()),
+                "a model that gives no finite answer cannot be explained; check its weights and "
+                "the input");
+  }
+}
+
 Evaluator::Evaluator(Game& game, size_t max_evaluations)
     : game_(game),
       players_(game.players()),
@@ -28,15 +40,7 @@ std::vector<double> Evaluator::operator()(const Coalitions& coalitions) {
   std::vector<double> values(coalitions.count());
   game_.evaluate(coalitions, values);
   used_ += values.size();
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
-    const auto shown = std::ranges::count(coalitions[i], uint8_t{1});
-    throw Error("not_finite",
-                fmt::format("the model answers {} when {} of {} parts of the input are shown",
-                            values[i], shown, players_),
-                "a model that gives no finite answer cannot be explained; check its weights and "
-                "the input");
-  }
+  require_finite(coalitions, values);
   return values;
 }
 

@@ -1,12 +1,16 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "quern/explain/attribution.h"
 #include "quern/explain/game.h"
 
 namespace quern::explain {
+
+/// Throws Error("not_finite") where the value of a coalition is none.
+void require_finite(const Coalitions& coalitions, std::span<const double> values);
 
 /// Asks a game in batches, counts the evaluations and refuses values that are not finite. The
 /// values of nobody and of everybody are asked once, at the start.

@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
+#include "quern/base/strings.h"
 #include "quern/report/terminal_bars.h"
 
 namespace quern::explain {
@@ -46,6 +51,23 @@ nlohmann::ordered_json to_json(const metrics::Interval& interval) {
   return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
 }
 
+nlohmann::ordered_json to_json(const LocalModel& local) {
+  return {{"value", local.value},
+          {"r_squared", local.r_squared},
+          {"samples", local.samples},
+          {"stable_order", local.stable}};
+}
+
+std::string local_model_line(const Attribution& a) {
+  return fmt::format(
+      "Contributions are the coefficients of a linear model fitted to {} samples near the input; ± "
+      "is half of the 95 % interval. For the input itself it answers {:.6g} (completeness error "
+      "{:.2g}) and explains {:.0f} % of the spread around it; the order of its strongest parts is "
+      "{} of sampling error.",
+      a.local->samples, a.local->value, a.completeness_error(), 100 * a.local->r_squared,
+      a.local->stable ? "clear" : "not clear");
+}
+
 nlohmann::ordered_json to_json(const Audit& audit) {
   const Faithfulness& f = audit.faithfulness;
   return {{"deletion_area", f.deletion_area},
@@ -59,32 +81,100 @@ nlohmann::ordered_json to_json(const Audit& audit) {
           {"evaluations", f.evaluations}};
 }
 
+std::string_view how_sure(const Attribution& a) {
+  if (a.exact) return "The contributions are exact, not sampled.";
+  const bool sampled = std::ranges::any_of(a.margins, [](double margin) { return margin > 0; });
+  return sampled ? "The contributions are sampled: ± is half of the 95 % interval."
+                 : "Nothing is sampled: the error says what the method leaves out.";
+}
+
+nlohmann::ordered_json interactions_json(const Explanation& e) {
+  nlohmann::ordered_json json{{"index", "Shapley interaction index"},
+                              {"exact", e.interactions->exact},
+                              {"evaluations", e.interactions->evaluations},
+                              {"pairs", nlohmann::ordered_json::array()}};
+  for (const ShownInteraction& one : shown_interactions(e)) {
+    json["pairs"].push_back({{"a", one.a},
+                             {"b", one.b},
+                             {"value", one.value},
+                             {"standard_error", one.standard_error},
+                             {"low", one.value - one.margin},
+                             {"high", one.value + one.margin}});
+  }
+  return json;
+}
+
 }  // namespace
+
+std::vector<size_t> group_players(std::vector<ExplainedPart>& parts, size_t players, bool words) {
+  std::vector<size_t> group_of(players);
+  std::iota(group_of.begin(), group_of.end(), size_t{0});
+  if (!words) return group_of;
+  std::map<std::string, size_t, std::less<>> places;
+  for (ExplainedPart& part : parts) {
+    if (part.player < 0) continue;
+    const size_t group = places.emplace(trim(part.name), places.size()).first->second;
+    group_of[static_cast<size_t>(part.player)] = group;
+    part.player = static_cast<int>(group);
+  }
+  return group_of;
+}
 
 std::vector<const ExplainedPart*> Explanation::ranked() const {
   std::vector<const ExplainedPart*> by_player(attribution.phi.size());
-  for (const ExplainedPart& part : parts)
-    if (part.player >= 0) by_player[static_cast<size_t>(part.player)] = &part;
+  for (const ExplainedPart& part : parts) {
+    if (part.player < 0) continue;
+    const ExplainedPart*& first = by_player[static_cast<size_t>(part.player)];
+    if (first == nullptr) first = &part;
+  }
   std::vector<const ExplainedPart*> ranked;
   for (const size_t player : attribution.ranking()) ranked.push_back(by_player[player]);
   return ranked;
 }
 
+std::string attention_line(const Explanation& e) {
+  std::vector<const ExplainedPart*> parts = e.ranked();
+  const auto flow = [&](const ExplainedPart* part) {
+    return (*e.attention)[static_cast<size_t>(part->player)];
+  };
+  std::ranges::stable_sort(parts, std::greater(), flow);
+  std::string line = "Attention rollout (where attention flows from; it is no attribution):";
+  for (size_t i = 0; i < std::min<size_t>(parts.size(), 8); ++i) {
+    line += fmt::format("{} {} {:.1f} %", i == 0 ? "" : ",", trim(parts[i]->label()),
+                        100 * flow(parts[i]));
+  }
+  return line + ".";
+}
+
+void add_interactions(Game& game, const EstimateOptions& options, size_t shown,
+                      Explanation& explanation) {
+  if (shown == 0) return;
+  explanation.interactions = interactions(game, options);
+  explanation.interactions_shown = shown;
+}
+
+std::vector<ShownInteraction> shown_interactions(const Explanation& e) {
+  std::vector<ShownInteraction> shown;
+  if (!e.interactions) return shown;
+  std::vector<std::string> labels(e.interactions->players);
+  for (const ExplainedPart* part : e.ranked())
+    labels[static_cast<size_t>(part->player)] = std::string(trim(part->label()));
+  for (const auto& [a, b] : e.interactions->strongest(e.interactions_shown)) {
+    const size_t at = a * e.interactions->players + b;
+    shown.push_back({labels[a], labels[b], e.interactions->index[at],
+                     e.interactions->standard_errors[at], e.interactions->margins[at]});
+  }
+  return shown;
+}
+
 nlohmann::ordered_json to_json(const Explanation& e) {
   const Attribution& a = e.attribution;
-  nlohmann::ordered_json json{{"run", e.run},
-                              {"task", e.task},
-                              {"input", e.input},
-                              {"target", e.target},
-                              {"answer", e.answer},
-                              {"unit", e.unit},
-                              {"method", a.method},
-                              {"reason", a.reason},
-                              {"exact", a.exact},
-                              {"converged", a.converged},
-                              {"mask_policy", e.mask_policy},
-                              {"base", a.base},
-                              {"value", a.value}};
+  nlohmann::ordered_json json{
+      {"run", e.run},     {"task", e.task},           {"device", e.device},
+      {"input", e.input}, {"target", e.target},       {"answer", e.answer},
+      {"unit", e.unit},   {"method", a.method},       {"reason", a.reason},
+      {"exact", a.exact}, {"converged", a.converged}, {"mask_policy", e.mask_policy},
+      {"base", a.base},   {"value", a.value}};
   if (!a.note.empty()) json["note"] = a.note;
   json["attributions"] = nlohmann::ordered_json::array();
   const auto add = [&](const ExplainedPart& part) {
@@ -98,18 +188,22 @@ nlohmann::ordered_json to_json(const Explanation& e) {
     one["standard_error"] = plays ? a.standard_errors[player] : 0.0;
     one["low"] = plays ? a.interval(player).low : 0.0;
     one["high"] = plays ? a.interval(player).high : 0.0;
+    if (e.attention) one["attention"] = plays ? (*e.attention)[player] : 0.0;
     json["attributions"].push_back(std::move(one));
   };
   for (const ExplainedPart* part : e.ranked()) add(*part);
   for (const ExplainedPart& part : e.parts)
     if (part.player < 0) add(part);
   json["completeness_error"] = a.completeness_error();
+  if (a.local) json["local_model"] = to_json(*a.local);
+  if (e.novelty) json["masked_inputs"] = {{"further_than_training", to_json(*e.novelty)}};
   json["evaluations"] = a.evaluations;
   json["rows_answered"] = e.rows_answered;
   json["seconds"] = e.seconds;
   json["seed"] = a.seed;
   if (e.reasons.asked) json["reasons"] = to_json(e.reasons);
   if (e.counterfactual.asked) json["counterfactual"] = to_json(e.counterfactual);
+  if (e.interactions) json["interactions"] = interactions_json(e);
   if (e.audit.asked) json["audit"] = to_json(e.audit);
   return json;
 }
@@ -117,16 +211,22 @@ nlohmann::ordered_json to_json(const Explanation& e) {
 std::vector<std::string> sentences(const Explanation& e) {
   const Attribution& a = e.attribution;
   std::vector<std::string> lines;
-  lines.push_back(fmt::format("{}: {:.6g}; with every part hidden it is {:.6g} (the base).",
-                              e.target, a.value, a.base));
+  lines.push_back(
+      fmt::format("{}: {:.6g}; {} it is {:.6g} (the base).", e.target, a.value, a.base_is, a.base));
   lines.push_back(fmt::format("Method: {} ({}); {} evaluations of the game; seed {}.", a.method,
                               a.reason, a.evaluations, a.seed));
   lines.push_back(fmt::format("Hidden parts: {}", e.mask_policy));
-  lines.push_back(
-      fmt::format("Completeness error {:.2g}: base and contributions sum to the value. {}",
-                  a.completeness_error(),
-                  a.exact ? "The contributions are exact, not sampled."
-                          : "The contributions are sampled: ± is half of the 95 % interval."));
+  lines.push_back(a.local ? local_model_line(a)
+                          : fmt::format("Completeness error {:.2g}: base and contributions sum to "
+                                        "the value. {}",
+                                        a.completeness_error(), how_sure(a)));
+  if (e.novelty) {
+    lines.push_back(fmt::format(
+        "Masked inputs: a row that hiding puts together lies further from the training rows than "
+        "one of them with probability {:.2f} ({:.2f} to {:.2f}; 0.5: alike, 1: the model has not "
+        "seen their like).",
+        e.novelty->value, e.novelty->low, e.novelty->high));
+  }
   if (!a.note.empty()) lines.push_back(a.note);
   return lines;
 }
@@ -201,6 +301,16 @@ std::string terminal_text(const Explanation& e, size_t most) {
   if (e.reasons.asked) {
     text += "\nPrincipal reasons:\n";
     for (const std::string& line : reason_lines(e.reasons)) text += "  " + line + "\n";
+  }
+  if (e.attention) text += "\n" + attention_line(e) + "\n";
+  if (e.interactions) {
+    text += "\nInteractions, beyond what each part contributes alone:\n";
+    std::vector<report::SignedBar> pairs;
+    for (const ShownInteraction& one : shown_interactions(e)) {
+      pairs.push_back({fmt::format("{} × {}", one.a, one.b), one.value,
+                       one.margin > 0 ? fmt::format("± {:.2g}", one.margin) : ""});
+    }
+    text += report::signed_bars(pairs, 48);
   }
   if (e.audit.asked) {
     text += "\n";

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "quern/explain/attribution.h"
 #include "quern/explain/audit.h"
+#include "quern/explain/interactions.h"
+#include "quern/metrics/interval.h"
 
 namespace quern::explain {
 
@@ -20,6 +23,10 @@ struct ExplainedPart {
   /// "duration = 48" of a column; of other parts the name.
   std::string label() const { return kind == "column" ? name + " = " + value : name; }
 };
+
+/// The group of each of `players`: itself, or with `words` that of its name, so that all places of
+/// a word (white space aside) are one. The parts are moved to the groups.
+std::vector<size_t> group_players(std::vector<ExplainedPart>& parts, size_t players, bool words);
 
 /// A picture with the part that each of its pixels belongs to.
 struct ExplainedPicture {
@@ -63,16 +70,21 @@ struct Counterfactual {
 /// An answer and what made it.
 struct Explanation {
   std::string run, task;
-  std::string input;        // where it stands, or what it is
-  std::string target;       // what is explained, for people: "probability of class bad"
-  std::string answer;       // a continuation, a class, an item
-  std::string unit;         // "probability", "log-odds", "nats", "score", or the target column
-  std::string mask_policy;  // what hidden parts are replaced with
+  std::string device = "cpu";  // where the model answered
+  std::string input;           // where it stands, or what it is
+  std::string target;          // what is explained, for people: "probability of class bad"
+  std::string answer;          // a continuation, a class, an item
+  std::string unit;            // "probability", "log-odds", "nats", "score", or the target column
+  std::string mask_policy;     // what hidden parts are replaced with
   Attribution attribution;
   std::vector<ExplainedPart> parts;  // in the order of the input
   ExplainedPicture picture;
   ReasonReport reasons;
   Counterfactual counterfactual;
+  std::optional<Interactions> interactions;      // of the players, where asked for
+  size_t interactions_shown = 0;                 // of its pairs, the strongest
+  std::optional<metrics::Interval> novelty;      // of masked inputs, where columns are hidden
+  std::optional<std::vector<double>> attention;  // (players): attention rollout, where asked for
   Audit audit;
   double seconds = 0;
   uint64_t rows_answered = 0;  // by the model, for all coalitions
@@ -80,13 +92,27 @@ struct Explanation {
   double phi(const ExplainedPart& part) const {
     return part.player < 0 ? 0 : attribution.phi[static_cast<size_t>(part.player)];
   }
-  /// The players' parts by falling |phi|.
+  /// The players' parts by falling |phi|; of a player with several the first.
   std::vector<const ExplainedPart*> ranked() const;
 };
 
 /// {"method", "base", "value", "attributions": [{"name", "value", "phi", "standard_error", …}],
 /// "completeness_error", "evaluations", "seed", …}, attributions by falling |phi|.
 nlohmann::ordered_json to_json(const Explanation& explanation);
+
+/// Asks the game for interactions of its players, of which `shown` are shown; 0: nothing.
+void add_interactions(Game& game, const EstimateOptions& options, size_t shown,
+                      Explanation& explanation);
+
+/// What attention rollout says, strongest part first, with the warning that it needs.
+std::string attention_line(const Explanation& explanation);
+
+/// The strongest interactions of two parts, as they are shown.
+struct ShownInteraction {
+  std::string a, b;  // labels
+  double value = 0, standard_error = 0, margin = 0;
+};
+std::vector<ShownInteraction> shown_interactions(const Explanation& explanation);
 
 /// What holds and how sure it is, in one sentence each.
 std::vector<std::string> sentences(const Explanation& explanation);

@@ -22,8 +22,8 @@ double margin_of(const Explanation& e, const ExplainedPart& part) {
 
 std::string waterfall(const Explanation& e) {
   report::Waterfall plot;
-  plot.base_label = "all hidden";
-  plot.value_label = "all shown";
+  plot.base_label = "base";
+  plot.value_label = "answer";
   plot.base = e.attribution.base;
   plot.value = e.attribution.value;
   const auto ranked = e.ranked();
@@ -106,6 +106,24 @@ void add_reasons(report::HtmlPage& page, const ReasonReport& reasons) {
   page.table({"value", "contribution", "why"}, passed);
 }
 
+void add_interactions(report::HtmlPage& page, const Explanation& e) {
+  page.paragraph(fmt::format(
+      "What two parts give together beyond what each gives alone (Shapley interaction index, {}; "
+      "{} evaluations). The {} strongest of {} pairs.",
+      e.interactions->exact ? "exact" : "sampled", e.interactions->evaluations,
+      std::min(e.interactions_shown, e.interactions->players * (e.interactions->players - 1) / 2),
+      e.interactions->players * (e.interactions->players - 1) / 2));
+  report::Rows rows;
+  for (const ShownInteraction& one : shown_interactions(e)) {
+    rows.push_back(
+        {one.a, one.b, fmt::format("{:+.5g}", one.value),
+         e.interactions->exact
+             ? "exact"
+             : fmt::format("{:+.4g} to {:+.4g}", one.value - one.margin, one.value + one.margin)});
+  }
+  page.table({"part", "with", "interaction, " + e.unit, "95 % interval"}, rows);
+}
+
 report::Series curve(std::string name, std::span<const double> values) {
   report::Series series{std::move(name), {}};
   const auto last = static_cast<double>(std::max<size_t>(2, values.size()) - 1);
@@ -152,6 +170,14 @@ std::string to_html(const Explanation& e) {
   page.heading("How sure this is");
   for (const std::string& line : sentences(e)) page.paragraph(line);
   if (e.audit.asked) add_audit(page, e.audit);
+  if (e.attention) {
+    page.heading("Where attention flows from");
+    page.paragraph(attention_line(e));
+  }
+  if (e.interactions) {
+    page.heading("What parts give together");
+    add_interactions(page, e);
+  }
   page.heading("Every part");
   page.table({"part", "value", "contribution, " + e.unit, "95 % interval"}, contribution_rows(e));
   return page.str();

@@ -19,6 +19,30 @@ void Coalitions::clear() {
   flags_.clear();
 }
 
+GroupedGame::GroupedGame(Game& game, std::vector<size_t> group_of)
+    : game_(game), group_of_(std::move(group_of)) {
+  for (const size_t group : group_of_) groups_ = std::max(groups_, group + 1);
+}
+
+void GroupedGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
+  Coalitions whole(group_of_.size());
+  for (size_t i = 0; i < coalitions.count(); ++i) {
+    const auto flags = whole.add();
+    for (size_t player = 0; player < flags.size(); ++player)
+      flags[player] = coalitions[i][group_of_[player]];
+  }
+  game_.evaluate(whole, values);
+}
+
+std::vector<double> group_sums(std::span<const double> players, std::span<const size_t> group_of) {
+  std::vector<double> sums;
+  for (size_t i = 0; i < players.size(); ++i) {
+    sums.resize(std::max(sums.size(), group_of[i] + 1), 0.0);
+    sums[group_of[i]] += players[i];
+  }
+  return sums;
+}
+
 void FunctionGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
   for (size_t i = 0; i < coalitions.count(); ++i) values[i] = function_(coalitions[i]);
 }

@@ -45,6 +45,25 @@ class Game {
   virtual void evaluate(const Coalitions& coalitions, std::span<double> values) = 0;
 };
 
+/// A game whose players come and go in groups: the places of one word, say.
+class GroupedGame : public Game {
+ public:
+  /// `group_of` names the group of each player of `game`, 0 … groups - 1, each with one at least.
+  /// The game must outlive this.
+  GroupedGame(Game& game, std::vector<size_t> group_of);
+  size_t players() const override { return groups_; }
+  void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  const std::vector<size_t>& group_of() const { return group_of_; }
+
+ private:
+  Game& game_;
+  std::vector<size_t> group_of_;
+  size_t groups_ = 0;
+};
+
+/// What players have, added up by group.
+std::vector<double> group_sums(std::span<const double> players, std::span<const size_t> group_of);
+
 /// A game given by a function of one coalition.
 class FunctionGame : public Game {
  public:

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "quern/base/strings.h"
 #include "quern/report/terminal_bars.h"
 
 namespace quern::explain {
@@ -14,9 +15,8 @@ namespace {
 
 /// A word by itself, whatever space leads to it.
 std::string name_of(const ExplainedPart& part) {
-  if (part.kind != "word") return part.name;
-  const size_t begin = part.name.find_first_not_of(" \t\r\n");
-  return begin == std::string::npos ? part.name : part.name.substr(begin);
+  const std::string_view word = trim(part.name);
+  return part.kind != "word" || word.empty() ? part.name : std::string(word);
 }
 
 /// Mean over all rows of each row's |phi| of one part, rows that lack it counting 0.
@@ -52,8 +52,8 @@ GlobalExplanation summarise(std::span<const Explanation> rows, uint64_t seed) {
         std::max(global.completeness_error, e.attribution.completeness_error());
     errors.insert(errors.end(), e.attribution.standard_errors.begin(),
                   e.attribution.standard_errors.end());
-    for (const ExplainedPart& part : e.parts) {
-      if (part.player < 0) continue;
+    for (const ExplainedPart* ranked : e.ranked()) {
+      const ExplainedPart& part = *ranked;
       const std::string name = name_of(part);
       const auto [found, fresh] = places.emplace(std::pair(part.kind, name), global.parts.size());
       if (fresh) {

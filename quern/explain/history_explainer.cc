@@ -54,6 +54,7 @@ Explanation explain_item(const run::ItemRun& run, infer::ItemRanker& ranker, Thr
   HistoryGame game(run, ranker, question.history, target);
   Explanation out;
   out.run = run.folder.string();
+  out.device = run.parameters.gpu() == nullptr ? "cpu" : "cuda";
   out.task = "recommend";
   out.input = fmt::format("a history of {} items", question.history.size());
   out.answer = run.pipeline.items.name(target.item);
@@ -65,19 +66,23 @@ Explanation explain_item(const run::ItemRun& run, infer::ItemRanker& ranker, Thr
   out.mask_policy =
       "A hidden item is left out of the history; with all hidden, items stand by how often they "
       "are taken.";
-  out.attribution = estimate(game, question.estimate);
-  if (question.audit) {
-    run::ItemRun random = run::load_item_run(run.folder);
-    model::initialise(random.config, random.parameters, question.estimate.seed);
-    infer::ItemRanker other_ranker(random.config, random.parameters, random.pipeline.items.counts(),
-                                   random.pipeline.sides.codes, pool);
-    HistoryGame other(random, other_ranker, question.history, target);
-    out.audit = audit(game, out.attribution, estimate(other, question.estimate));
-  }
   for (size_t i = 0; i < question.history.size(); ++i) {
     const int player = i < game.first() ? -1 : static_cast<int>(i - game.first());
     out.parts.push_back({"item", run.pipeline.items.name(question.history[i]),
                          fmt::format("{} of {}", i + 1, question.history.size()), player});
+  }
+  GroupedGame grouped(
+      game, group_players(out.parts, game.players(), question.estimate.method == Method::kLime));
+  out.attribution = estimate(grouped, question.estimate);
+  add_interactions(grouped, question.estimate, question.interactions, out);
+  if (question.audit) {
+    graph::ParameterStore random =
+        untrained(run.config, run.parameters.gpu(), question.estimate.seed);
+    infer::ItemRanker other_ranker(run.config, random, run.pipeline.items.counts(),
+                                   run.pipeline.sides.codes, pool);
+    HistoryGame other(run, other_ranker, question.history, target);
+    GroupedGame other_grouped(other, grouped.group_of());
+    out.audit = audit(grouped, out.attribution, estimate(other_grouped, question.estimate));
   }
   out.rows_answered = game.answered();
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

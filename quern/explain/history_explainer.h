@@ -19,6 +19,7 @@ struct HistoryQuestion {
   ItemTarget::Scale scale = ItemTarget::Scale::kLogProbability;
   EstimateOptions estimate;
   bool audit = false;
+  size_t interactions = 0;  // pairs of parts to show; 0: not asked
 };
 
 /// Which items of a history make an item stand where it does: one explanation for each item asked

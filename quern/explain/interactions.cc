@@ -1,9 +1,13 @@
 #include "quern/explain/interactions.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 
+#include "quern/base/error.h"
 #include "quern/base/random.h"
 #include "quern/explain/combinatorics.h"
 #include "quern/explain/evaluator.h"
@@ -72,6 +76,17 @@ void sample(Evaluator& evaluator, std::span<Pair> pairs, const EstimateOptions& 
   }
 }
 
+void require_evaluations(size_t players, size_t limit) {
+  if (limit == 0 || players < 2) return;
+  size_t least = 4 * players * (players - 1) + 2;  // two draws of four for each pair, and the ends
+  if (players <= kExactPlayers) least = std::min(least, size_t{1} << players);
+  if (limit >= least) return;
+  throw UsageError("too_few_evaluations",
+                   fmt::format("--max-evals {}: interactions of {} parts take at least {}", limit,
+                               players, least),
+                   fmt::format("give --max-evals {} or more", least));
+}
+
 void write(const Pair& pair, double value, Interactions& result) {
   const double error = pair.differences.standard_error();
   const size_t count = pair.differences.count();
@@ -98,7 +113,19 @@ std::vector<double> Interactions::shared_out(const std::vector<double>& phi) con
   return result;
 }
 
+std::vector<std::pair<size_t, size_t>> Interactions::strongest(size_t most) const {
+  std::vector<std::pair<size_t, size_t>> pairs;
+  for (size_t a = 0; a < players; ++a)
+    for (size_t b = a + 1; b < players; ++b) pairs.emplace_back(a, b);
+  std::ranges::stable_sort(pairs, std::greater(), [this](const auto& pair) {
+    return std::abs(at(pair.first, pair.second));
+  });
+  pairs.resize(std::min(most, pairs.size()));
+  return pairs;
+}
+
 Interactions interactions(Game& game, const EstimateOptions& options) {
+  require_evaluations(game.players(), options.max_evaluations);
   Evaluator evaluator(game, options.max_evaluations);
   const size_t players = evaluator.players();
   Interactions result;

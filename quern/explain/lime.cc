@@ -1,14 +1,17 @@
 #include "quern/explain/lime.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "quern/base/error.h"
+#include "quern/base/interrupt.h"
 #include "quern/base/random.h"
-#include "quern/explain/attribution.h"
 #include "quern/explain/combinatorics.h"
+#include "quern/explain/evaluator.h"
 #include "quern/explain/ridge.h"
 
 namespace quern::explain {
@@ -18,13 +21,16 @@ namespace {
 using Sampler = std::function<double(size_t index, Coalitions& coalitions)>;
 using Answers = std::function<void(const Coalitions& samples, std::span<double> answers)>;
 
-/// Whether each of the leading coefficients is clear of the next by 95 %.
+/// Whether each of the leading coefficients is clear of the next by 95 %. Those that are clear of a
+/// twentieth of the largest, from below, need no order.
 bool leading_are_clear(const RidgeFit& fit, size_t leading) {
   std::vector<size_t> order(fit.coefficients.size());
   std::iota(order.begin(), order.end(), size_t{0});
   const auto size = [&](size_t i) { return std::abs(fit.coefficients[i]); };
   std::ranges::stable_sort(order, [&](size_t a, size_t b) { return size(a) > size(b); });
   for (size_t i = 0; i + 1 < order.size() && i < leading; ++i) {
+    const double most = size(order[i]) + 1.96 * fit.standard_errors[order[i]];
+    if (most < 0.05 * size(order.front())) return true;
     const double error =
         std::hypot(fit.standard_errors[order[i]], fit.standard_errors[order[i + 1]]);
     if (size(order[i]) - size(order[i + 1]) < 1.96 * error) return false;
@@ -32,15 +38,45 @@ bool leading_are_clear(const RidgeFit& fit, size_t leading) {
   return true;
 }
 
+/// What a fit says, with its 95 % margins.
+void write(RidgeFit fit, size_t samples, const LimeOptions& options, LimeFit& result) {
+  const size_t parts = fit.coefficients.size();
+  result.samples = samples;
+  result.stable = leading_are_clear(fit, std::max<size_t>(options.leading, 1));
+  const double quantile =
+      student_t975(std::max(1.0, static_cast<double>(samples) - static_cast<double>(parts) - 1));
+  result.margins = fit.standard_errors;
+  for (double& margin : result.margins) margin *= quantile;
+  result.local_value =
+      std::accumulate(fit.coefficients.begin(), fit.coefficients.end(), fit.intercept);
+  result.coefficients = std::move(fit.coefficients);
+  result.standard_errors = std::move(fit.standard_errors);
+  result.intercept = fit.intercept;
+  result.r_squared = fit.r_squared;
+}
+
+bool may_stop(const LimeFit& fit, const LimeOptions& options) {
+  return (options.leading > 0 && fit.stable) ||
+         (options.tolerance > 0 && std::ranges::max(fit.margins) <= options.tolerance);
+}
+
 LimeFit fit_near(size_t parts, size_t samples, const LimeOptions& options, const Sampler& sampler,
                  const Answers& answers) {
   constexpr size_t kBatch = 256;
   constexpr size_t kLeast = 512;  // before the order of parts is judged
+  if (samples < parts + 2) {
+    throw UsageError(
+        "too_few_evaluations",
+        fmt::format("--max-evals {}: method 'lime' takes at least {} samples for {} parts", samples,
+                    parts + 2, parts),
+        fmt::format("give --max-evals {} or more", parts + 2));
+  }
   Coalitions all(parts);
   std::vector<double> values, weights;
   LimeFit result;
-  RidgeFit fit;
-  for (size_t next_judged = kLeast; all.count() < samples;) {
+  size_t next_judged =
+      options.leading > 0 || options.tolerance > 0 ? kLeast : std::numeric_limits<size_t>::max();
+  for (bool last = false; !last;) {
     const size_t first = all.count(), count = std::min(kBatch, samples - first);
     Coalitions batch(parts);
     for (size_t i = 0; i < count; ++i) {
@@ -49,23 +85,14 @@ LimeFit fit_near(size_t parts, size_t samples, const LimeOptions& options, const
     }
     values.resize(all.count());
     answers(batch, std::span(values).subspan(first));
-    const bool last = all.count() == samples;
-    if (!last && (options.leading == 0 || all.count() < next_judged)) continue;
+    require_finite(batch, std::span(values).subspan(first));
+    last = all.count() == samples || (interrupted() && all.count() >= parts + 2);
+    if (!last && all.count() < next_judged) continue;
     next_judged *= 2;
-    fit = fit_ridge(all, values, weights, options.ridge);
-    result.stable = leading_are_clear(fit, std::max<size_t>(options.leading, 1));
-    if (result.stable && options.leading > 0) break;
+    write(fit_ridge(all, values, weights, options.ridge), all.count(), options, result);
+    last = last || may_stop(result, options);
   }
-  result.samples = all.count();
-  const double quantile = student_t975(
-      std::max(1.0, static_cast<double>(all.count()) - static_cast<double>(parts) - 1));
-  for (const double error : fit.standard_errors) result.margins.push_back(quantile * error);
-  result.local_value =
-      std::accumulate(fit.coefficients.begin(), fit.coefficients.end(), fit.intercept);
-  result.coefficients = std::move(fit.coefficients);
-  result.standard_errors = std::move(fit.standard_errors);
-  result.intercept = fit.intercept;
-  result.r_squared = fit.r_squared;
+  result.value = values.front();
   return result;
 }
 
@@ -83,6 +110,7 @@ LimeFit lime_game(Game& game, size_t samples, const LimeOptions& options, const 
 
 /// A draw from the normal distribution of a bin, cut at its ends.
 double draw_from_bin(const LimeColumn& column, size_t bin, Random& random) {
+  if (bin >= column.low.size()) return std::numeric_limits<double>::quiet_NaN();
   constexpr int kTries = 64;
   for (int i = 0; i < kTries; ++i) {
     const double x = column.means[bin] + column.deviations[bin] * random.normal();
@@ -93,11 +121,14 @@ double draw_from_bin(const LimeColumn& column, size_t bin, Random& random) {
 
 size_t draw_bin(const LimeColumn& column, Random& random) {
   double at = random.uniform();
-  for (size_t bin = 0; bin + 1 < column.frequencies.size(); ++bin) {
+  size_t last = 0;  // that has any
+  for (size_t bin = 0; bin < column.frequencies.size(); ++bin) {
+    if (column.frequencies[bin] == 0) continue;
     if (at < column.frequencies[bin]) return bin;
     at -= column.frequencies[bin];
+    last = bin;
   }
-  return column.frequencies.size() - 1;
+  return last;
 }
 
 double quantile(std::span<const double> sorted, double at) {
@@ -108,6 +139,30 @@ double quantile(std::span<const double> sorted, double at) {
 }
 
 }  // namespace
+
+LimeOptions lime_options(const EstimateOptions& options) {
+  constexpr size_t kLeading = 5;
+  return {.seed = options.seed,
+          .samples = options.max_evaluations,
+          .leading = kLeading,
+          .tolerance = options.tolerance};
+}
+
+Attribution lime_attribution(LimeFit fit, const LimeOptions& options) {
+  Attribution result;
+  result.method = "lime";
+  result.base_is = "in the linear model with every part hidden";
+  result.base = fit.intercept;
+  result.value = fit.value;
+  result.phi = std::move(fit.coefficients);
+  result.standard_errors = std::move(fit.standard_errors);
+  result.margins = std::move(fit.margins);
+  result.seed = options.seed;
+  result.evaluations = fit.samples;
+  result.converged = std::ranges::max(result.margins) <= options.tolerance;
+  result.local = {fit.local_value, fit.r_squared, fit.samples, fit.stable};
+  return result;
+}
 
 double lime_weight(double distance, double width) {
   return std::sqrt(std::exp(-distance * distance / (width * width)));
@@ -137,26 +192,29 @@ LimeFit lime_picture(Game& game, const LimeOptions& options) {
 LimeColumn lime_column(std::span<const double> values, bool category) {
   if (values.empty()) throw Error("no_rows", "a column of no rows has no quartiles");
   LimeColumn column;
-  std::vector<double> sorted(values.begin(), values.end());
+  column.category = category;
+  std::vector<double> sorted;
+  std::ranges::copy_if(values, std::back_inserter(sorted), [](double x) { return !std::isnan(x); });
   std::ranges::sort(sorted);
-  if (!category) {
+  if (!category && !sorted.empty()) {
     for (const double at : {0.25, 0.5, 0.75}) {
       const double edge = quantile(sorted, at);
       if (column.edges.empty() || edge > column.edges.back()) column.edges.push_back(edge);
     }
   }
-  const size_t bins = category ? static_cast<size_t>(sorted.back()) + 1 : column.edges.size() + 1;
+  const size_t bins = category ? static_cast<size_t>(sorted.back()) + 1 : column.edges.size() + 2;
   std::vector<double> sums(bins, 0.0), squares(bins, 0.0);
   column.frequencies.assign(bins, 0);
-  column.low.assign(bins, std::numeric_limits<double>::infinity());
-  column.high.assign(bins, -std::numeric_limits<double>::infinity());
   for (const double x : values) {
     const size_t bin = lime_bin(column, x);
     ++column.frequencies[bin];
     sums[bin] += x;
     squares[bin] += x * x;
-    column.low[bin] = std::min(column.low[bin], x);
-    column.high[bin] = std::max(column.high[bin], x);
+  }
+  if (!column.edges.empty()) {
+    column.low = column.high = column.edges;
+    column.low.insert(column.low.begin(), sorted.front());
+    column.high.push_back(sorted.back());
   }
   for (size_t bin = 0; bin < bins; ++bin) {
     const double count = std::max(column.frequencies[bin], 1.0);
@@ -169,7 +227,8 @@ LimeColumn lime_column(std::span<const double> values, bool category) {
 }
 
 size_t lime_bin(const LimeColumn& column, double value) {
-  if (column.edges.empty()) return static_cast<size_t>(value);
+  if (column.category) return static_cast<size_t>(value);
+  if (std::isnan(value)) return column.edges.size() + 1;
   return static_cast<size_t>(std::ranges::lower_bound(column.edges, value) - column.edges.begin());
 }
 
@@ -188,10 +247,9 @@ LimeFit lime_row(const RowModel& model, std::span<const double> row,
       const size_t bin = index == 0 ? own : draw_bin(columns[i], random);
       flags[i] = bin == own ? 1 : 0;
       changed += 1U - flags[i];
-      const bool category = columns[i].edges.empty();
-      rows.push_back(index == 0 ? row[i]
-                     : category ? static_cast<double>(bin)
-                                : draw_from_bin(columns[i], bin, random));
+      rows.push_back(index == 0            ? row[i]
+                     : columns[i].category ? static_cast<double>(bin)
+                                           : draw_from_bin(columns[i], bin, random));
     }
     return lime_weight(std::sqrt(static_cast<double>(changed)),
                        0.75 * std::sqrt(static_cast<double>(width)));

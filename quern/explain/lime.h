@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "quern/explain/attribution.h"
+#include "quern/explain/estimate.h"
 #include "quern/explain/game.h"
 
 namespace quern::explain {
@@ -18,7 +20,8 @@ struct LimeFit {
   std::vector<double> standard_errors;  // (parts), from the residuals, robust to their spread
   std::vector<double> margins;          // (parts), half the width of the 95 % interval
   double intercept = 0;
-  double local_value = 0;  // the linear model's answer for the input itself
+  double value = 0;        // the model's answer for the input itself
+  double local_value = 0;  // the linear model's
   double r_squared = 0;    // weighted, of the linear model around the input
   size_t samples = 0;
   bool stable = false;  // the order of the leading parts is clear of sampling error
@@ -31,7 +34,15 @@ struct LimeOptions {
   /// Sampling ends early once each of so many leading parts is clear of the next (the test of
   /// S-LIME, Zhou, Hooker & Wang 2021, on coefficients): 0 takes all samples.
   size_t leading = 0;
+  /// Or once half of every 95 % interval is at most this, in the units of the answer; 0: never.
+  double tolerance = 0;
 };
+/// As a question asks: samples are evaluations, and the order of the five leading parts is awaited.
+LimeOptions lime_options(const EstimateOptions& options);
+
+/// The fit as an attribution: the intercept is its base, the coefficients are phi; the completeness
+/// error is what the linear model is off at the input.
+Attribution lime_attribution(LimeFit fit, const LimeOptions& options);
 
 /// sqrt(exp(-distance² / width²)).
 double lime_weight(double distance, double width);
@@ -43,16 +54,18 @@ LimeFit lime_text(Game& game, const LimeOptions& options);
 LimeFit lime_picture(Game& game, const LimeOptions& options);
 
 /// A column as LIME varies it. A number falls into one of four bins at training quartiles and is
-/// drawn from the normal distribution of its bin, cut at the bin's ends; a category is drawn by its
-/// frequency.
+/// drawn from the normal distribution of its bin, cut at the bin's ends; a missing one (NaN) falls
+/// into a fifth. A category is drawn by its frequency.
 struct LimeColumn {
-  std::vector<double> edges;                         // between bins, rising; empty for a category
-  std::vector<double> frequencies;                   // of bins or categories
-  std::vector<double> means, deviations, low, high;  // of bins
+  bool category = false;
+  std::vector<double> edges;              // between bins, rising; none of a category
+  std::vector<double> frequencies;        // of bins and "missing", or categories
+  std::vector<double> means, deviations;  // of the same
+  std::vector<double> low, high;          // ends of bins
 };
 /// From the training values of a column; `category`: they are 0, 1, ….
 LimeColumn lime_column(std::span<const double> values, bool category);
-/// The bin or category of a value.
+/// The bin or category of a value; one that training did not see is a bin of its own.
 size_t lime_bin(const LimeColumn& column, double value);
 
 /// Answers (rows) of a model for rows (rows, columns).

@@ -146,10 +146,10 @@ TEST(Sampled, SameBitsAtAnyNumberOfThreads) {
   };
   Threaded one(network(12, 8), 1), three(network(12, 8), 3);
   for (const Method method : kSampled) {
-    const Attribution a = by(method, one, 400, 7), b = by(method, three, 400, 7);
+    const Attribution a = by(method, one, 600, 7), b = by(method, three, 600, 7);
     EXPECT_EQ(a.phi, b.phi) << method_name(method);
     EXPECT_EQ(a.margins, b.margins) << method_name(method);
-    EXPECT_NE(a.phi, by(method, one, 400, 8).phi) << method_name(method);
+    EXPECT_NE(a.phi, by(method, one, 600, 8).phi) << method_name(method);
   }
 }
 

@@ -5,7 +5,9 @@
 #include <chrono>
 
 #include "quern/base/error.h"
+#include "quern/explain/attention_rollout.h"
 #include "quern/explain/prompt_game.h"
+#include "quern/explain/prompt_path.h"
 #include "quern/infer/generate.h"
 #include "quern/model/decoder.h"
 
@@ -26,6 +28,24 @@ std::vector<uint32_t> likeliest_continuation(run::Run& run, ThreadPool& pool,
   return tokens;
 }
 
+constexpr const char* kPathPolicy =
+    "nothing is left out; embeddings move on a straight line from that of the token that begins a "
+    "document to the word's own.";
+
+Attribution prompt_gradients(const run::Run& run, graph::ParameterStore& parameters,
+                             ThreadPool& pool, const PromptGame& game, bool probability,
+                             const EstimateOptions& options) {
+  if (options.method == Method::kExpectedGradients) {
+    throw UsageError("other_method",
+                     "--method eg starts from background rows, and a prompt has none",
+                     "use --method ig");
+  }
+  PromptPath path(run, parameters, pool, game, probability);
+  return path_attribution(
+      [&](std::span<const double> x, std::span<double> gradient) { return path(x, gradient); },
+      path.path(), options);
+}
+
 }  // namespace
 
 Explanation explain_prompt(run::Run& run, ThreadPool& pool, const PromptQuestion& question) {
@@ -38,9 +58,10 @@ Explanation explain_prompt(run::Run& run, ThreadPool& pool, const PromptQuestion
     continuation = likeliest_continuation(run, pool, question);
   }
   const std::string text = run.tokenizer->decode(continuation);
-  PromptGame game(run, pool, prompt, continuation, question.probability);
+  PromptGame game(run, run.parameters, pool, prompt, continuation, question.probability);
   Explanation out;
   out.run = run.folder.string();
+  out.device = run.parameters.gpu() == nullptr ? "cpu" : "cuda";
   out.task = "generate";
   out.input = question.prompt;
   out.answer = text;
@@ -50,22 +71,32 @@ Explanation explain_prompt(run::Run& run, ThreadPool& pool, const PromptQuestion
   out.mask_policy =
       "A hidden word's tokens are left out and those after it move up; with every word hidden, the "
       "continuation begins a document.";
-  const PartitionTree tree = sequence_tree(game.players());
-  EstimateOptions options = question.estimate;
-  options.tree = &tree;
-  out.attribution = estimate(game, options);
-  if (question.audit) {
-    run::Run random = run::load_run(run.folder);
-    model::initialise(random.config, random.parameters, options.seed);
-    PromptGame other(random, pool, prompt, continuation, question.probability);
-    out.audit = audit(game, out.attribution, estimate(other, options));
-  }
   std::vector<int> player_of(game.words().size(), -1);
   for (size_t player = 0; player < game.players(); ++player)
     player_of[game.word_of_player()[player]] = static_cast<int>(player);
   for (size_t i = 0; i < game.words().size(); ++i) {
     const Word& word = game.words()[i];
     out.parts.push_back({word.special ? "special" : "word", word.text, "", player_of[i]});
+  }
+  GroupedGame grouped(
+      game, group_players(out.parts, game.players(), question.estimate.method == Method::kLime));
+  const PartitionTree tree = sequence_tree(grouped.players());
+  EstimateOptions options = question.estimate;
+  options.tree = &tree;
+  const auto attribute = [&](graph::ParameterStore& parameters, PromptGame& asked, Game& words) {
+    if (!follows_gradients(options.method)) return estimate(words, options);
+    return prompt_gradients(run, parameters, pool, asked, question.probability, options);
+  };
+  if (follows_gradients(options.method)) out.mask_policy = kPathPolicy;
+  out.attribution = attribute(run.parameters, game, grouped);
+  if (question.attention)
+    out.attention = group_sums(prompt_attention(run, pool, game), grouped.group_of());
+  add_interactions(grouped, options, question.interactions, out);
+  if (question.audit) {
+    graph::ParameterStore random = untrained(run.config, run.parameters.gpu(), options.seed);
+    PromptGame other(run, random, pool, prompt, continuation, question.probability);
+    GroupedGame other_grouped(other, grouped.group_of());
+    out.audit = audit(grouped, out.attribution, attribute(random, other, other_grouped));
   }
   out.rows_answered = game.answered();
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -17,6 +17,8 @@ struct PromptQuestion {
   bool probability = false;
   EstimateOptions estimate;
   bool audit = false;
+  bool attention = false;   // rollout too
+  size_t interactions = 0;  // pairs of parts to show; 0: not asked
 };
 
 /// Which words of a prompt make its continuation likely. Throws what PromptGame and estimate throw.

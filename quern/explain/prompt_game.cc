@@ -17,8 +17,9 @@ constexpr int64_t kMostPrompts = 64;
 
 }  // namespace
 
-PromptGame::PromptGame(run::Run& run, ThreadPool& pool, std::vector<uint32_t> prompt,
-                       std::vector<uint32_t> continuation, bool probability)
+PromptGame::PromptGame(const run::Run& run, graph::ParameterStore& parameters, ThreadPool& pool,
+                       std::vector<uint32_t> prompt, std::vector<uint32_t> continuation,
+                       bool probability)
     : prompt_(std::move(prompt)),
       continuation_(std::move(continuation)),
       beginning_(infer::prompt_tokens(*run.tokenizer, "")),
@@ -47,15 +48,16 @@ PromptGame::PromptGame(run::Run& run, ThreadPool& pool, std::vector<uint32_t> pr
   options.batch = rows_;
   options.length = length_;
   executor_ = std::make_unique<graph::Executor>(
-      graph::Plan(model::trace(run.config, run.parameters, options), {}), run.parameters, states_,
-      pool);
-  batch_.ids = executor_->input("ids");
-  batch_.targets = executor_->input("targets");
-  if (run.config.ngram_orders > 0) {
-    batch_.ngram_ids = executor_->input("ngram_ids");
-    batch_.ngram_buckets = run.config.ngram_buckets;
-  }
+      graph::Plan(model::trace(run.config, parameters, options), {}), parameters, states_, pool);
+  batch_ = window_of(*executor_, run.config);
   *executor_->input("loss_weight").f32() = 0;  // only each token's loss is read
+}
+
+std::vector<uint32_t> PromptGame::sequence() const {
+  std::vector<uint32_t> all(prompt_.begin() + static_cast<std::ptrdiff_t>(first_token_),
+                            prompt_.end());
+  all.insert(all.end(), continuation_.begin(), continuation_.end());
+  return all;
 }
 
 void PromptGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
@@ -80,14 +82,7 @@ void PromptGame::add(std::span<const uint8_t> shown, int64_t row) {
   if (sequence_.empty()) sequence_ = beginning_;
   const size_t shown_tokens = sequence_.size();
   sequence_.insert(sequence_.end(), continuation_.begin(), continuation_.end());
-  const task::TokenStream stream{sequence_.size(), [this](uint64_t begin, std::span<uint32_t> out) {
-                                   std::copy_n(
-                                       sequence_.begin() + static_cast<std::ptrdiff_t>(begin),
-                                       out.size(), out.begin());
-                                 }};
-  const auto targets = static_cast<int64_t>(sequence_.size()) - 1;
-  task::fill_row(stream, 0, targets, row, batch_, buffer_);
-  task::fill_ngrams(row, targets, batch_, buffer_);
+  fill_sequence(sequence_, row, true, batch_, buffer_);
   int32_t* line = batch_.targets.i32() + row * length_;
   std::fill_n(line, shown_tokens - 1, -1);  // the prompt itself is not predicted
 }
@@ -104,6 +99,33 @@ void PromptGame::run_batch(std::span<double> values) {
     for (const float loss : nll.subspan(row * length, length)) sum -= static_cast<double>(loss);
     values[row] = probability_ ? std::exp(sum) : sum;
   }
+}
+
+std::pair<size_t, size_t> PromptGame::tokens_of(size_t player) const {
+  const Word& word = words_[players_[player]];
+  return {std::max(word.token_begin, first_token_) - first_token_, word.token_end - first_token_};
+}
+
+task::WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config) {
+  task::WindowBatch batch;
+  batch.ids = executor.input("ids");
+  batch.targets = executor.input("targets");
+  if (config.ngram_orders > 0) {
+    batch.ngram_ids = executor.input("ngram_ids");
+    batch.ngram_buckets = config.ngram_buckets;
+  }
+  return batch;
+}
+
+void fill_sequence(const std::vector<uint32_t>& sequence, int64_t row, bool ngrams,
+                   task::WindowBatch& batch, std::vector<uint32_t>& buffer) {
+  const task::TokenStream stream{
+      sequence.size(), [&](uint64_t begin, std::span<uint32_t> out) {
+        std::copy_n(sequence.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+      }};
+  const auto targets = static_cast<int64_t>(sequence.size()) - 1;
+  task::fill_row(stream, 0, targets, row, batch, buffer);
+  task::fill_ngrams(row, ngrams ? targets : 0, batch, buffer);
 }
 
 }  // namespace quern::explain

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quern/base/thread_pool.h"
@@ -23,10 +24,11 @@ namespace quern::explain {
 class PromptGame : public Game {
  public:
   /// Of a long prompt, the end that fits the context with the continuation is looked at. The run
-  /// must outlive the game. Throws Error("empty_text") for a prompt without a token, and
-  /// Error("too_long") for a continuation that alone fills the context.
-  PromptGame(run::Run& run, ThreadPool& pool, std::vector<uint32_t> prompt,
-             std::vector<uint32_t> continuation, bool probability);
+  /// and the parameters, its own or others of the same model, must outlive the game. Throws
+  /// Error("empty_text") for a prompt without a token, and Error("too_long") for a continuation
+  /// that alone fills the context.
+  PromptGame(const run::Run& run, graph::ParameterStore& parameters, ThreadPool& pool,
+             std::vector<uint32_t> prompt, std::vector<uint32_t> continuation, bool probability);
 
   size_t players() const override { return players_.size(); }
   void evaluate(const Coalitions& coalitions, std::span<double> values) override;
@@ -34,6 +36,13 @@ class PromptGame : public Game {
   std::span<const Word> words() const { return words_; }
   /// The word of each player.
   std::span<const size_t> word_of_player() const { return players_; }
+  /// What is looked at of the prompt, then the continuation.
+  std::vector<uint32_t> sequence() const;
+  /// Tokens [first, last) of a player's word, as places in the sequence.
+  std::pair<size_t, size_t> tokens_of(size_t player) const;
+  size_t continuation_tokens() const { return continuation_.size(); }
+  /// The token that begins a document.
+  uint32_t beginning() const { return beginning_.front(); }
   uint64_t answered() const { return answered_; }
   size_t allocated_bytes() const { return executor_->allocated_bytes(); }
 
@@ -53,5 +62,12 @@ class PromptGame : public Game {
   std::vector<uint32_t> sequence_, buffer_;
   uint64_t answered_ = 0;
 };
+
+/// The inputs of a decoder's batch.
+task::WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config);
+/// Fills a row of it with a sequence, whose last token is a target alone; `ngrams`: with what its
+/// tokens look up in the table of n-grams.
+void fill_sequence(const std::vector<uint32_t>& sequence, int64_t row, bool ngrams,
+                   task::WindowBatch& batch, std::vector<uint32_t>& buffer);
 
 }  // namespace quern::explain

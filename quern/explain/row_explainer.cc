@@ -11,6 +11,11 @@
 #include "quern/base/interrupt.h"
 #include "quern/base/strings.h"
 #include "quern/data/table_reader.h"
+#include "quern/explain/attention_rollout.h"
+#include "quern/explain/combinatorics.h"
+#include "quern/explain/masked_novelty.h"
+#include "quern/explain/row_lime.h"
+#include "quern/explain/row_path.h"
 
 namespace quern::explain {
 namespace {
@@ -46,15 +51,18 @@ ExplainedPicture picture_of(const ExplainedRow& row) {
 }
 
 /// The run with nothing learnt: one copy with random weights, and no linear model to start from.
-run::RowRun untrained(const fs::path& folder, uint64_t seed) {
-  run::RowRun run = run::load_row_run(folder);
-  run.config = run.config.single();
-  run.config.linear = false;
-  run.parameters = {};
-  model::declare_encoder(run.config, run.parameters);
-  run.parameters.allocate();
-  model::initialise_encoder(run.config, run.parameters, seed);
-  return run;
+run::RowRun untrained(const run::RowRun& run, uint64_t seed) {
+  run::RowRun random;
+  random.folder = run.folder;
+  random.pipeline = run.pipeline;
+  random.tokenizer = run.tokenizer;
+  random.config = run.config.single();
+  random.config.linear = false;
+  model::declare_encoder(random.config, random.parameters);
+  random.parameters.use(run.parameters.gpu());
+  random.parameters.allocate();
+  model::initialise_encoder(random.config, random.parameters, seed);
+  return random;
 }
 
 }  // namespace
@@ -74,8 +82,7 @@ features::EncodedRows read_background(const run::RowRun& run, const std::string&
   const data::Table table =
       data::read_table(paths, {}, file.empty() ? silent_reporter() : reporter);
   const size_t taken = most == 0 ? table.rows() : std::min(most, table.rows());
-  std::vector<size_t> rows;
-  for (size_t i = 0; i < taken; ++i) rows.push_back((2 * i + 1) * table.rows() / (2 * taken));
+  const std::vector<size_t> rows = evenly_spread(table.rows(), taken);
   if (rows.size() == 1) {
     reporter.note("a background of one row: contributions say what differs from that row alone");
   }
@@ -105,9 +112,10 @@ RowTarget RowExplainer::target_of(const ExplainedRow& row, const RowQuestion& qu
   }
   RowTarget target;
   target.scale = question.log_odds ? RowTarget::Scale::kLogOdds : RowTarget::Scale::kProbability;
-  target.output = question.target.empty()
-                      ? chosen_class(pipeline, predictor_.predict(row.inputs, pipeline.temperature))
-                      : class_of(pipeline, question.target);
+  target.output =
+      question.target.empty()
+          ? run::chosen_class(pipeline, predictor_.predict(row.inputs, pipeline.temperature))
+          : class_of(pipeline, question.target);
   return target;
 }
 
@@ -119,6 +127,7 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
   RowGame game(run_, predictor_, taken, background_, target);
   Explanation out;
   out.run = run_.folder.string();
+  out.device = run_.parameters.gpu() == nullptr ? "cpu" : "cuda";
   out.task = run_.pipeline.task;
   out.input = table.where(row);
   out.target = target_name(run_.pipeline, target);
@@ -127,23 +136,42 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
   out.mask_policy = game.mask_policy();
   const std::optional<PartitionTree> tree = tree_of(taken, question.parts);
   EstimateOptions options = question.estimate;
+  options.picture = run_.config.has_image();
   if (tree) options.tree = &*tree;
-  out.attribution = estimate(game, options);
   out.parts = parts_of(taken);
   out.picture = picture_of(taken);
+  const bool lime = options.method == Method::kLime, varied = lime && run_.config.columns() > 0;
+  const bool follows = follows_gradients(options.method);
+  GroupedGame grouped(game, group_players(out.parts, game.players(), lime && only_text()));
+  uint64_t other_rows = 0;  // asked outside the game
+  if (varied) out.mask_policy = lime_columns_policy(background_);
+  if (follows) out.mask_policy = row_path_policy(run_, background_, options.method);
+  const auto attribute = [&](run::RowRun& run, infer::RowPredictor& predictor, Game& asked) {
+    if (follows) return row_gradients(run, pool_, taken, background_, target, options, other_rows);
+    return varied ? lime_columns(run, predictor, taken, background_, target, options, other_rows)
+                  : estimate(asked, options);
+  };
+  out.attribution = attribute(run_, predictor_, grouped);
+  if (!varied && !follows) {
+    out.novelty = masked_novelty(run_.pipeline.columns, taken, background_, options.seed);
+  }
+  if (question.attention)
+    out.attention = group_sums(row_attention(run_, pool_, taken), grouped.group_of());
+  add_interactions(grouped, options, question.interactions, out);
   if (question.audit) {
-    run::RowRun random = untrained(run_.folder, question.estimate.seed);
+    run::RowRun random = untrained(run_, question.estimate.seed);
     infer::RowPredictor predictor(random.config, random.parameters, pool_);
     RowGame other(random, predictor, taken, background_, target);
-    out.audit = audit(game, out.attribution, estimate(other, options));
+    GroupedGame other_grouped(other, grouped.group_of());
+    out.audit = audit(grouped, out.attribution, attribute(random, predictor, other_grouped));
   }
   if (question.reasons > 0) {
     out.reasons =
-        find_reasons(game, out, taken, background_, question.dictionary, question.reasons);
+        find_reasons(grouped, out, taken, background_, question.dictionary, question.reasons);
   }
   if (question.wants_counterfactual)
     out.counterfactual = find_counterfactual(run_, predictor_, taken, question.counterfactual);
-  out.rows_answered = game.answered();
+  out.rows_answered = game.answered() + other_rows;
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return out;
 }

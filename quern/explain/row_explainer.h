@@ -31,7 +31,9 @@ struct RowQuestion {
   EstimateOptions estimate;
   PartOptions parts;
   bool audit = false;
-  size_t reasons = 0;  // principal reasons wanted, in the words of `dictionary`
+  bool attention = false;   // rollout too
+  size_t interactions = 0;  // pairs of parts to show; 0: not asked
+  size_t reasons = 0;       // principal reasons wanted, in the words of `dictionary`
   std::vector<ReasonEntry> dictionary;
   bool wants_counterfactual = false;
   CounterfactualOptions counterfactual;
@@ -53,6 +55,8 @@ class RowExplainer {
   RowTarget target_of(const ExplainedRow& row, const RowQuestion& question);
 
  private:
+  bool only_text() const { return run_.config.has_text() && !run_.config.has_image(); }
+
   run::RowRun& run_;
   ThreadPool& pool_;
   features::EncodedRows background_;

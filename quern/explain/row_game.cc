@@ -30,8 +30,7 @@ double RowTarget::of(const run::RowPipeline& pipeline, std::span<const float> an
     return pipeline.mean + pipeline.deviation * static_cast<double>(answer.front());
   const auto p = static_cast<double>(answer[output]);
   if (scale == Scale::kProbability) return p;
-  constexpr double kLeast = 1e-7;  // below what single precision tells from 1
-  const double inside = std::clamp(p, kLeast, 1 - kLeast);
+  const double inside = std::clamp(p, kLeastOdds, 1 - kLeastOdds);
   return std::log(inside / (1 - inside));
 }
 
@@ -84,15 +83,12 @@ void RowGame::add(std::span<const uint8_t> shown, size_t coalition) {
     numbers.insert(numbers.end(), part.numbers.begin(), part.numbers.end());
     categories.insert(categories.end(), part.categories.begin(), part.categories.end());
   }
-  const auto add_row = [&](size_t background, double weight) {
-    add_columns(shown, background);
-    if (run_.config.has_text()) add_text(shown);
-    if (run_.config.has_image()) add_picture(shown);
-    ++pending_.columns.rows;
+  const auto ask = [&](size_t background, double weight) {
+    add_row(shown, background);
     shares_.push_back({coalition, weight});
   };
   if (numbers.empty() && categories.empty()) {
-    add_row(0, 1);
+    ask(0, 1);
     return;
   }
   // Background rows that agree in what is hidden are asked once.
@@ -106,7 +102,22 @@ void RowGame::add(std::span<const uint8_t> shown, size_t coalition) {
     ++distinct[found->second].second;
   }
   for (const auto& [row, count] : distinct)
-    add_row(row, static_cast<double>(count) / static_cast<double>(rows));
+    ask(row, static_cast<double>(count) / static_cast<double>(rows));
+}
+
+void RowGame::add_row(std::span<const uint8_t> shown, size_t background) {
+  add_columns(shown, background);
+  if (run_.config.has_text()) add_text(shown);
+  if (run_.config.has_image()) add_picture(shown);
+  ++pending_.columns.rows;
+}
+
+task::RowInputs RowGame::rows_of(const Coalitions& coalitions, size_t background) {
+  for (size_t i = 0; i < coalitions.count(); ++i) add_row(coalitions[i], background);
+  task::RowInputs rows = pending_;
+  clear();
+  rows.linear = task::linear_scores(rows.columns, run_);
+  return rows;
 }
 
 void RowGame::add_columns(std::span<const uint8_t> shown, size_t background) {
@@ -197,6 +208,10 @@ void RowGame::flush(std::span<double> values) {
   }
   answered_ += shares_.size();
   shares_.clear();
+  clear();
+}
+
+void RowGame::clear() {
   pending_.columns.rows = 0;
   pending_.columns.places.clear();
   pending_.columns.category_ids.clear();

@@ -12,6 +12,10 @@
 
 namespace quern::explain {
 
+/// Log-odds are of probabilities this far from 0 and 1 at least: below what single precision tells
+/// from 1.
+inline constexpr double kLeastOdds = 1e-7;
+
 /// Which number of a model's answer is explained.
 struct RowTarget {
   enum class Scale : uint8_t { kProbability, kLogOdds, kValue };
@@ -37,6 +41,8 @@ class RowGame : public Game {
 
   size_t players() const override { return row_.parts.size(); }
   void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  /// The rows that coalitions make with one background row, as they would be asked.
+  task::RowInputs rows_of(const Coalitions& coalitions, size_t background);
   /// How hidden parts are hidden, for people.
   std::string mask_policy() const;
   /// Rows that the model answered so far.
@@ -48,6 +54,8 @@ class RowGame : public Game {
     double weight;
   };
   void add(std::span<const uint8_t> shown, size_t coalition);
+  void add_row(std::span<const uint8_t> shown, size_t background);
+  void clear();
   void add_columns(std::span<const uint8_t> shown, size_t background);
   void add_text(std::span<const uint8_t> shown);
   std::string text_without(std::span<const uint8_t> hidden) const;

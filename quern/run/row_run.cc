@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -56,6 +57,14 @@ RowPipeline row_pipeline_from_json(std::string_view text, std::string_view where
   p.columns =
       features::ColumnEncoder::from_json(json.value("columns", nlohmann::json::object()), where);
   return p;
+}
+
+size_t chosen_class(const RowPipeline& pipeline, std::span<const float> probabilities) {
+  if (pipeline.positive < 0)
+    return static_cast<size_t>(std::ranges::max_element(probabilities) - probabilities.begin());
+  const auto positive = static_cast<size_t>(pipeline.positive);
+  const bool yes = static_cast<double>(probabilities[positive]) >= pipeline.threshold;
+  return yes ? positive : 1 - positive;
 }
 
 void save_model(const fs::path& folder, const model::EncoderConfig& config,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,9 @@ struct RowPipeline {
 std::string to_json(const RowPipeline& pipeline);
 /// Throws FormatError, or Error("newer_version").
 RowPipeline row_pipeline_from_json(std::string_view text, std::string_view where);
+
+/// Which class a row of probabilities names: by the threshold where there are two.
+size_t chosen_class(const RowPipeline& pipeline, std::span<const float> probabilities);
 
 /// A trained encoder with what feeds it and what reads it.
 struct RowRun {
