@@ -38,6 +38,9 @@ if(NOT QUERN_PARQUET STREQUAL OFF)
     message(FATAL_ERROR "QUERN_PARQUET=ON, and no Apache Arrow: install libparquet-dev, or name its place in CMAKE_PREFIX_PATH")
   endif()
 endif()
+# For training over ranks; without it the program trains in one process.
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI COMPONENTS CXX)
 
 # Headers only, without a package description in Debian.
 find_path(tomlplusplus_INCLUDE toml++/toml.h REQUIRED)

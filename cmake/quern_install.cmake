@@ -17,6 +17,9 @@ foreach(room ${rooms})
 endforeach()
 
 install(TARGETS quern RUNTIME COMPONENT program)
+if(TARGET quern_mpi)
+  install(TARGETS quern_mpi LIBRARY DESTINATION lib/quern COMPONENT program)
+endif()
 install(TARGETS quern_all quern_settings ${libraries} EXPORT quern
   ARCHIVE COMPONENT development)
 install(EXPORT quern NAMESPACE quern:: DESTINATION ${package_dir} COMPONENT development)

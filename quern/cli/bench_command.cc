@@ -52,14 +52,17 @@ int bench_train(Invocation& invocation) {
   const run::Options options = decided(invocation);
   const model::ModelConfig config =
       run::model_config(options, options.integer("tokenizer.vocabulary"));
-  const train::EngineOptions engine_options = train::engine_options(options, invocation.gpu.get());
+  train::EngineOptions engine_options = train::engine_options(options, invocation.gpu.get());
   ThreadPool pool(static_cast<int>(options.integer("threads")));
   const task::TokenStream stream = random_tokens(config.vocabulary, engine_options.seed);
   task::TextProblem problem(config, stream, stream, options.number("regularise.token_dropout"),
                             engine_options.seed);
-  train::Engine engine(problem, engine_options, pool);
+  train::Ranks alone;
+  train::fit_memory(problem, engine_options, options, alone, *invocation.reporter);
+  train::Engine engine(problem, engine_options, pool, alone);
   // Before and after: a machine whose speed drifts is held against its better moment.
-  double peak = kernels::cpu::measure_gflops({pool}, false);
+  const kernels::cuda::Gpu* gpu = invocation.gpu.get();
+  double peak = train::peak_flops(gpu, pool) / 1e9;
   std::vector<double> times;
   constexpr int64_t kWarmUp = 2;
   for (int64_t step = 0; step < steps + kWarmUp; ++step) {
@@ -69,7 +72,7 @@ int bench_train(Invocation& invocation) {
     if (step >= kWarmUp) times.push_back(ms);
     invocation.reporter->progress(fmt::format("step {}: {:.2f} ms", step + 1, ms));
   }
-  peak = std::max(peak, kernels::cpu::measure_gflops({pool}, false));
+  peak = std::max(peak, train::peak_flops(gpu, pool) / 1e9);
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   const auto tokens = static_cast<double>(engine.targets_per_step());
@@ -85,19 +88,25 @@ int bench_train(Invocation& invocation) {
       {"flops_per_token", flops / tokens},
       {"flops_counted", "matrix products and attention, forward and backward, 2 a multiply-add"},
       {"gflops", flops / median / 1e6},
-      {"peak_gflops", peak},
-      {"share_of_peak", flops / median / 1e6 / peak},
+      {"recomputed_layers",
+       {{"light", engine_options.recompute.light}, {"full", engine_options.recompute.full}}},
       {"planned_bytes", engine.planned_bytes()},
       {"allocated_bytes", engine.allocated_bytes()}};
+  std::string share;
+  if (peak > 0) {  // of a GPU none is measured
+    json["peak_gflops"] = peak;
+    json["share_of_peak"] = flops / median / 1e6 / peak;
+    share = fmt::format(", {:.0f} % of the machine's peak of {:.0f}",
+                        100 * flops / median / 1e6 / peak, peak);
+  }
   if (invocation.json) {
     invocation.print(json.dump() + "\n");
   } else {
     invocation.print(fmt::format(
         "{} parameters, {} threads: {:.2f} ms a step (fastest {:.2f}), {:.0f} tokens/s, {:.1f} "
-        "GFLOP/s, {:.0f} % of the machine's peak of {:.0f}\nplanned {}, allocated {}\n",
+        "GFLOP/s{}\nplanned {}, allocated {}\n",
         format_count(static_cast<double>(engine.parameters().count())), pool.threads(), median,
-        times.front(), tokens / median * 1000, flops / median / 1e6,
-        100 * flops / median / 1e6 / peak, peak,
+        times.front(), tokens / median * 1000, flops / median / 1e6, share,
         format_bytes(static_cast<double>(engine.planned_bytes())),
         format_bytes(static_cast<double>(engine.allocated_bytes()))));
   }
@@ -131,7 +140,10 @@ int bench_decode(Invocation& invocation, int64_t tokens) {
   model::initialise(config, parameters, seed);
   ThreadPool pool(static_cast<int>(options.integer("threads")));
   infer::Session session(config, parameters, pool);
-  double read = kernels::cpu::measure_read({pool}, false);
+  const auto measure_read = [&] {  // of a GPU it is not measured
+    return invocation.gpu == nullptr ? kernels::cpu::measure_read({pool}, false) : 0;
+  };
+  double read = measure_read();
   // From a half full context to a full one, again and again.
   std::vector<uint32_t> prompt(std::max<size_t>(session.context() / 2, 1));
   random_tokens(config.vocabulary, seed).read(0, prompt);
@@ -146,14 +158,14 @@ int bench_decode(Invocation& invocation, int64_t tokens) {
     lengths += static_cast<double>(session.tokens().size());
   }
   // Before and after: a machine whose speed drifts is held against its better moment.
-  read = std::max(read, kernels::cpu::measure_read({pool}, false));
+  read = std::max(read, measure_read());
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   const double bytes =
       bytes_per_token(config, parameters, lengths / static_cast<double>(times.size()));
-  const double share = bytes / median / 1e9 / read;
+  const double share = read > 0 ? bytes / median / 1e9 / read : 0;
   if (invocation.json) {
-    const ordered_json json{
+    ordered_json json{
         {"preset", config.preset},
         {"parameters", parameters.count()},
         {"threads", pool.threads()},
@@ -161,17 +173,22 @@ int bench_decode(Invocation& invocation, int64_t tokens) {
         {"tokens_per_second", 1 / median},
         {"token_ms", {{"median", median * 1e3}, {"min", times.front() * 1e3}}},
         {"bytes_per_token", bytes},
-        {"read_gb_per_second", read},
-        {"share_of_read_bandwidth", share},
         {"allocated_bytes", parameters.allocated_bytes() + session.allocated_bytes()}};
+    if (read > 0) {
+      json["read_gb_per_second"] = read;
+      json["share_of_read_bandwidth"] = share;
+    }
     invocation.print(json.dump() + "\n");
   } else {
     invocation.print(fmt::format(
         "{} parameters, {} threads: {:.3f} ms a token (fastest {:.3f}), {:.0f} tokens/s\n{} read "
-        "for each token: {:.0f} % of the {:.1f} GB/s that memory gives (a model that caches hold "
-        "may pass 100 %)\n",
+        "for each token{}\n",
         format_count(static_cast<double>(parameters.count())), pool.threads(), median * 1e3,
-        times.front() * 1e3, 1 / median, format_bytes(bytes), 100 * share, read));
+        times.front() * 1e3, 1 / median, format_bytes(bytes),
+        read > 0 ? fmt::format(": {:.0f} % of the {:.1f} GB/s that memory gives (a model that "
+                               "caches hold may pass 100 %)",
+                               100 * share, read)
+                 : ""));
   }
   return 0;
 }

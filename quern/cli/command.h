@@ -38,6 +38,8 @@ struct Invocation {
   Reporter* reporter = nullptr;
   /// Where --device cuda computes; null: the processor does. Outlives whatever the action makes.
   std::unique_ptr<kernels::cuda::Gpu> gpu;
+  /// Called with the exit code after an error was reported; may be empty.
+  std::function<void(int)> on_failure;
 
   /// Writes to standard output and flushes. Throws IoError when that fails (a full disk, a closed
   /// pipe).

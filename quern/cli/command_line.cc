@@ -282,7 +282,9 @@ int run_command_line(std::span<const char* const> arguments, const Streams& stre
   const auto fail = [&](const std::string& code, const std::string& message,
                         const std::string& hint, ExitCode exit_code) {
     terminal.end_line();
-    return report_error(invocation, code, message, hint, exit_code);
+    const int reported = report_error(invocation, code, message, hint, exit_code);
+    if (invocation.on_failure) invocation.on_failure(reported);
+    return reported;
   };
   try {
     const std::optional<size_t> position = find_command(arguments);

@@ -15,6 +15,7 @@ Action declare_check(CLI::App& app, Invocation& invocation);
 Action declare_diagnose(CLI::App& app, Invocation& invocation);
 Action declare_compare(CLI::App& app, Invocation& invocation);
 Action declare_evaluate(CLI::App& app, Invocation& invocation);
+Action declare_plan(CLI::App& app, Invocation& invocation);
 Action declare_predict(CLI::App& app, Invocation& invocation);
 Action declare_recommend(CLI::App& app, Invocation& invocation);
 Action declare_train(CLI::App& app, Invocation& invocation);

@@ -17,6 +17,7 @@ constexpr Command kCommands[] = {
      declare_explain},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},
     {"tokenizer", "learn a tokenizer, encode, decode", declare_tokenizer},
+    {"plan", "memory, time, cost and loss of a model on given hardware", declare_plan},
     {"bench", "what this machine can do, and Quern's share of it", declare_bench},
     {"options", "list every configuration key", declare_options},
 };

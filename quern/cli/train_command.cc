@@ -1,12 +1,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "quern/base/error.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/ranks.h"
 #include "quern/train/train.h"
 
 namespace quern::cli {
@@ -51,18 +54,48 @@ void print_human(const Invocation& invocation, const train::TrainSummary& summar
                                train::with_commas(result.steps), summary.run.string()));
 }
 
+/// Meets the ranks that the launcher started with this one. After an error in one, all must stop;
+/// only the root speaks.
+std::shared_ptr<train::Ranks> join_ranks(Invocation& invocation) {
+  auto ranks = std::make_shared<train::Ranks>(train::join_mpi());
+  invocation.on_failure = [ranks](int code) { ranks->abort(code); };
+  if (!ranks->root()) {
+    invocation.json = false;
+    invocation.reporter = &silent_reporter();
+  }
+  return ranks;
+}
+
+/// An error of all ranks is the root's to report: it ends the others while they wait here.
+train::TrainSummary train_as_rank(const train::TrainRequest& request, Reporter& reporter) {
+  try {
+    return train::train(request, reporter);
+  } catch (const Error& error) {
+    if (request.ranks->root()) throw;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    throw Error(error.code(), fmt::format("rank {}: {}", request.ranks->rank(), error.what()),
+                error.hint(), error.exit_code());
+  }
+}
+
 int run_train(Invocation& invocation, const Flags& flags,
               std::chrono::steady_clock::time_point started) {
   train::TrainRequest request;
+  request.ranks = join_ranks(invocation);
   for (const std::string& path : flags.data) request.data.emplace_back(path);
-  request.run =
+  const fs::path run =
       flags.out.empty() ? default_run(request.data.front(), flags.resume) : fs::path(flags.out);
+  request.run = request.ranks->from_root(run.string());
   request.resume = flags.resume;
   request.options = invocation.options;
   request.gpu = invocation.gpu.get();
   request.started = started;
-  const train::TrainSummary summary = train::train(request, *invocation.reporter);
-  if (invocation.json) {
+  const train::TrainSummary summary = train_as_rank(request, *invocation.reporter);
+  const bool root = request.ranks->root();
+  request.ranks->part();
+  if (!root) {
+    // Says nothing.
+  } else if (invocation.json) {
     invocation.print(nlohmann::ordered_json::parse(summary.metrics_json).dump() + "\n");
   } else if (!summary.was_finished) {
     print_human(invocation, summary);

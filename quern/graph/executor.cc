@@ -236,13 +236,27 @@ struct Executor::Impl {
         "use --device cpu");
   }
 
-  void start(bool accumulate) {
+  std::vector<int32_t> last_gradient_steps() const {
+    std::vector<int32_t> last(parameters_.parameters().size(), -1);
+    for (size_t i = 0; i < p_.steps.size(); ++i) {
+      const PlannedStep& step = p_.steps[i];
+      const Node& node = p_.graph.nodes()[static_cast<size_t>(step.node)];
+      for (size_t k = 0; k < step.input_grads.size(); ++k) {
+        const auto value = static_cast<size_t>(node.inputs[k].id);
+        if (step.input_grads[k] && p_.graph.info(node.inputs[k]).kind == ValueKind::kParameter)
+          last[static_cast<size_t>(parameter_index_[value])] = static_cast<int32_t>(i);
+      }
+    }
+    return last;
+  }
+
+  void start(bool accumulate, FunctionRef<void(int32_t)> after_step) {
     if (gpu_ == nullptr) {
-      run_steps(accumulate);
+      run_steps(accumulate, after_step);
       return;
     }
     staging_->upload();
-    replay_->run(accumulate, [&] { run_steps(accumulate); });
+    replay_->run(accumulate, [&] { run_steps(accumulate, [](int32_t) {}); });
     staging_->download();
   }
 
@@ -252,13 +266,20 @@ struct Executor::Impl {
     gpu_->check_faults();
   }
 
-  void run_steps(bool accumulate) {
+  void run(bool accumulate, FunctionRef<void(int32_t)> after_step) {
+    start(accumulate, after_step);
+    finish();
+    if (gpu_ != nullptr) after_step(static_cast<int32_t>(steps_.size()) - 1);
+  }
+
+  void run_steps(bool accumulate, FunctionRef<void(int32_t)> after_step) {
     if (!accumulate) {
       for (const TensorView& gradient : unwritten_) fill_zero(gradient);
     }
     for (size_t i = 0; i < steps_.size(); ++i) {
       if (static_cast<int32_t>(i) == p_.first_backward && p_.seed) seed_gradient();
       run_step(steps_[i], accumulate);
+      after_step(static_cast<int32_t>(i));
     }
   }
 
@@ -458,11 +479,16 @@ TensorView Executor::gradient(Value value) const {
 }
 
 void Executor::run(bool accumulate) {
-  start(accumulate);
-  finish();
+  impl_->run(accumulate, [](int32_t) {});
 }
-void Executor::start(bool accumulate) { impl_->start(accumulate); }
+void Executor::run(bool accumulate, FunctionRef<void(int32_t step)> after_step) {
+  impl_->run(accumulate, after_step);
+}
+void Executor::start(bool accumulate) {
+  impl_->start(accumulate, [](int32_t) {});
+}
 void Executor::finish() { impl_->finish(); }
+std::vector<int32_t> Executor::last_gradient_steps() const { return impl_->last_gradient_steps(); }
 const Plan& Executor::plan() const { return impl_->plan_; }
 size_t Executor::allocated_bytes() const {
   return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size();

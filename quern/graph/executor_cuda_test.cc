@@ -147,7 +147,7 @@ TEST(CudaExecutor, AnErrorNamesTheOpAndItsShapes) {
   } catch (const DeviceError& error) {
     const std::string what = error.what();
     EXPECT_NE(what.find("illegal memory access"), std::string::npos) << what;
-    EXPECT_NE(what.find("("), std::string::npos) << what;
+    EXPECT_NE(what.find('('), std::string::npos) << what;
     EXPECT_NE(what.find("over "), std::string::npos) << what;
   }
 }

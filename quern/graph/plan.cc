@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "quern/graph/plan_impl.h"
+#include "quern/graph/recompute.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::graph {
@@ -22,6 +23,12 @@ uint32_t present_inputs(const Node& node) {
   uint32_t mask = 0;
   for (size_t i = 0; i < node.inputs.size(); ++i) mask |= node.inputs[i] ? 1U << i : 0U;
   return mask;
+}
+
+uint32_t required_outputs(const Node& node) {
+  const OpEntry& entry = op_entry(node.op);
+  if (entry.required_outputs == nullptr) return 1;
+  return entry.required_outputs(node.attrs, present_inputs(node));
 }
 
 bool appears_once(const Node& node, Value value) {
@@ -45,16 +52,21 @@ class Planner {
     p_.constant_offsets.resize(count, 0);
     last_use_.assign(count, -1);
     gradient_slot_.assign(count, -1);
+    again_.resize(count);
+    last_again_.assign(count, -1);
+    is_again_ = o_.backward && !o_.recompute.empty() ? recomputed_values(g_, o_.recompute)
+                                                     : std::vector<bool>(count);
     find_needs();
     order_steps();
     find_uses();
     place_fixed();
     for (PlannedStep& step : p_.steps) {
-      if (!step.backward) place_forward(step);
+      if (!step.backward && !step.again) place_forward(step);
     }
     if (o_.backward) {
       seed_loss();
       for (PlannedStep& step : p_.steps) {
+        if (step.again) place_again(step);
         if (step.backward) place_backward(step);
       }
     }
@@ -130,10 +142,33 @@ class Planner {
       for (const Value input : node.inputs) {
         if (input && needs_[at(input)]) reached[at(input)] = true;
       }
+      run_again(node.layer);
       PlannedStep step;
       step.node = static_cast<int32_t>(i);
       step.backward = true;
       producer_backward_[i] = end();
+      p_.steps.push_back(std::move(step));
+    }
+  }
+
+  bool makes_again(const Node& node) const {
+    return std::any_of(node.outputs.begin(), node.outputs.end(),
+                       [&](Value output) { return is_again_[at(output)]; });
+  }
+
+  /// Before the first backward step of a layer: the forward steps that make again what it reads.
+  void run_again(int32_t layer) {
+    if (layer < 0 ||
+        std::find(again_layers_.begin(), again_layers_.end(), layer) != again_layers_.end()) {
+      return;
+    }
+    again_layers_.push_back(layer);
+    for (size_t i = 0; i < g_.nodes().size(); ++i) {
+      const Node& node = g_.nodes()[i];
+      if (node.layer != layer || !makes_again(node)) continue;
+      PlannedStep step;
+      step.node = static_cast<int32_t>(i);
+      step.again = true;
       p_.steps.push_back(std::move(step));
     }
   }
@@ -164,6 +199,25 @@ class Planner {
     last_use_[at(value)] = std::max(last_use_[at(value)], step);
   }
 
+  /// What a step of backward reads for a layer: as made again, where it is, else as kept.
+  bool reads_again(Value value, const Node& reader) const {
+    if (!is_again_[at(value)]) return false;
+    return g_.nodes()[static_cast<size_t>(g_.info(value).node)].layer == reader.layer;
+  }
+  void use_in_backward(Value value, const Node& reader, int32_t step) {
+    if (reads_again(value, reader)) {
+      last_again_[at(value)] = std::max(last_again_[at(value)], step);
+    } else {
+      use(value, step);
+    }
+  }
+  Location place_in_backward(Value value, const Node& reader) const {
+    return reads_again(value, reader) ? again_[at(value)] : p_.values[at(value)];
+  }
+  int32_t last_in_backward(Value value, const Node& reader) const {
+    return reads_again(value, reader) ? last_again_[at(value)] : last_use_[at(value)];
+  }
+
   /// The last step that reads each value: forward as an input, backward where the op saves it.
   void find_uses() {
     for (const PlannedStep& step : p_.steps) {
@@ -171,16 +225,22 @@ class Planner {
       const int32_t index = index_of(step);
       if (!step.backward) {
         for (const Value input : node.inputs) {
-          if (input) use(input, index);
+          if (!input) continue;
+          if (step.again) {
+            use_in_backward(input, node, index);
+          } else {
+            use(input, index);
+          }
         }
         continue;
       }
       const Saved saved = op_entry(node.op).saved(node.attrs, present_inputs(node));
       for (size_t i = 0; i < node.inputs.size(); ++i) {
-        if (node.inputs[i] && (saved.inputs >> i & 1U) != 0) use(node.inputs[i], index);
+        if (node.inputs[i] && (saved.inputs >> i & 1U) != 0)
+          use_in_backward(node.inputs[i], node, index);
       }
       for (size_t i = 0; i < node.outputs.size(); ++i) {
-        if ((saved.outputs >> i & 1U) != 0) use(node.outputs[i], index);
+        if ((saved.outputs >> i & 1U) != 0) use_in_backward(node.outputs[i], node, index);
       }
     }
     for (const auto& [name, value] : g_.outputs()) use(value, end());
@@ -192,10 +252,7 @@ class Planner {
     }
     for (size_t i = 0; i < g_.nodes().size(); ++i) {
       const Node& node = g_.nodes()[i];
-      const OpEntry& entry = op_entry(node.op);
-      const uint32_t required = entry.required_outputs != nullptr
-                                    ? entry.required_outputs(node.attrs, present_inputs(node))
-                                    : 1U;
+      const uint32_t required = required_outputs(node);
       for (size_t k = 0; k < node.outputs.size(); ++k) {
         if ((required >> k & 1U) != 0) use(node.outputs[k], static_cast<int32_t>(i));
       }
@@ -277,6 +334,28 @@ class Planner {
       p_.cuda_scratch = std::max(p_.cuda_scratch, Buffer::align(cuda(node.attrs, types)));
   }
 
+  /// Outputs that backward does not read again are written where nobody looks, if they must be.
+  void place_again(PlannedStep& step) {
+    const Node& node = node_of(step);
+    const OpEntry& entry = op_entry(node.op);
+    const int32_t index = index_of(step);
+    for (const Value input : node.inputs)
+      step.inputs.push_back(input ? place_in_backward(input, node) : Location{});
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const Value output = node.outputs[k];
+      const bool read = is_again_[at(output)];
+      Location place;
+      if (read || (required_outputs(node) >> k & 1U) != 0) {
+        const int32_t last = read ? std::max(index, last_again_[at(output)]) : index;
+        place = new_slot(g_.type(output).bytes(), index, last);
+      }
+      if (read) again_[at(output)] = place;
+      step.outputs.push_back(place);
+    }
+    need_scratch(node, entry.forward_scratch, entry.cuda.forward_scratch);
+    if (entry.flops != nullptr) p_.flops += entry.flops(node.attrs, input_types(g_, node));
+  }
+
   Location reuse_input(const Node& node, const OpEntry& entry, Value output, int32_t index) const {
     const int input = entry.in_place_input;
     if (input < 0 || static_cast<size_t>(input) >= node.inputs.size()) return {};
@@ -309,11 +388,12 @@ class Planner {
     const Saved saved = entry.saved(node.attrs, present);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const bool kept = node.inputs[i] && (saved.inputs >> i & 1U) != 0;
-      step.inputs.push_back(kept ? p_.values[at(node.inputs[i])] : Location{});
+      step.inputs.push_back(kept ? place_in_backward(node.inputs[i], node) : Location{});
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const Value output = node.outputs[i];
-      step.outputs.push_back((saved.outputs >> i & 1U) != 0 ? p_.values[at(output)] : Location{});
+      step.outputs.push_back((saved.outputs >> i & 1U) != 0 ? place_in_backward(output, node)
+                                                            : Location{});
       const int32_t gradient = gradient_slot_[at(output)];
       step.output_grads.push_back(gradient < 0 ? Location{} : Location{Kind::kSlot, gradient});
       // A gradient dies in its producer's backward, which may write over it: copy it out first.
@@ -382,8 +462,9 @@ class Planner {
     const Value input = node.inputs[i];
     if (!appears_once(node, input)) return {};
     if (entry.in_place_gradient == static_cast<int>(i) &&
-        g_.info(input).kind == ValueKind::kComputed && last_use_[at(input)] == index_of(step)) {
-      return p_.values[at(input)];
+        g_.info(input).kind == ValueKind::kComputed &&
+        last_in_backward(input, node) == index_of(step)) {
+      return place_in_backward(input, node);
     }
     if (entry.gradient_alias == nullptr) return {};
     const GradientAlias alias = entry.gradient_alias(node.attrs, present_inputs(node));
@@ -429,6 +510,11 @@ class Planner {
   std::vector<int32_t> producer_backward_;  // per node
   std::vector<int32_t> last_use_;           // per value
   std::vector<int32_t> gradient_slot_;      // per value
+  // What is made again in backward, per value: whether, where, and the last step that reads it.
+  std::vector<bool> is_again_;
+  std::vector<Location> again_;
+  std::vector<int32_t> last_again_;
+  std::vector<int32_t> again_layers_;  // whose forward has been run again
 };
 
 }  // namespace

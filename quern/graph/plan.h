@@ -31,6 +31,8 @@ struct PlanOptions {
       wrt{};  // gradients wanted of these inputs or computed values, besides all parameters
   bool parameter_gradients = true;
   std::vector<Observation> observe{};
+  /// For each node, whether backward runs it again rather than keep its outputs; empty: none.
+  std::vector<bool> recompute{};
   bool trace_nan =
       false;  // after each kernel, throw Error naming op, layer, shapes, parents on the first NaN
   bool reference = false;  // run the references instead of the kernels: tests only
@@ -84,6 +86,11 @@ class Executor {
   void run(bool accumulate = false);
   void start(bool accumulate = false);
   void finish();
+  /// run(), which calls `after_step` after each step of the plan with its number. On a GPU, whose
+  /// work is queued whole, it is called once, with the last.
+  void run(bool accumulate, FunctionRef<void(int32_t step)> after_step);
+  /// For each parameter of the store, the last step that writes its gradient; -1: none does.
+  std::vector<int32_t> last_gradient_steps() const;
 
   const Plan& plan() const;
   size_t allocated_bytes() const;

@@ -40,7 +40,7 @@ Buffer ParameterStore::make_buffer(size_t bytes) const {
   return gpu_ == nullptr ? Buffer(bytes) : Buffer(bytes, &gpu_->driver(), Memory::kShared);
 }
 
-void ParameterStore::allocate() {
+void ParameterStore::lay_out() {
   if (laid_out_) return;
   size_t offset = 0;
   for (const ParameterGroup group :
@@ -56,11 +56,15 @@ void ParameterStore::allocate() {
     range.end = offset;
   }
   laid_out_ = true;
-  values_ = make_buffer(offset * sizeof(float));
+}
+
+void ParameterStore::allocate() {
+  lay_out();
+  if (values_.size() == 0) values_ = make_buffer(arena_floats() * sizeof(float));
 }
 
 void ParameterStore::allocate_gradients() {
-  if (!laid_out_) allocate();
+  allocate();
   if (gradients_.size() == 0) gradients_ = make_buffer(values_.size());
 }
 

@@ -39,7 +39,9 @@ class ParameterStore {
   /// Null: the processor.
   void use(kernels::cuda::Gpu* gpu);
   kernels::cuda::Gpu* gpu() const { return gpu_; }
-  void allocate();
+  /// Decides every offset, without memory: nothing can be declared after it.
+  void lay_out();
+  void allocate();  // lays out first
   void allocate_gradients();
 
   std::span<const ParameterInfo> parameters() const { return parameters_; }

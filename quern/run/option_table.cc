@@ -19,7 +19,8 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
      "float32|tf32|bf16"},
     {"threads", kInteger, "0", "Threads to use; 0: all", "", 0, 1024},
     {"memory", kBytes, "", "Memory to stay within; empty: what is available", "a size, as 16GB"},
-    {"bit_exact", kBoolean, "false", "Refuse whatever depends on the clock (train.time)"},
+    {"bit_exact", kBoolean, "false",
+     "The same bits for any number of ranks; refuses what depends on the clock (train.time)"},
 
     {"data.task", kChoice, "auto", "What to learn", "auto|generate|classify|regress|recommend"},
     {"data.table", kText, "", "The table to read of a SQLite database",

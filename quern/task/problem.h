@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
+#include "quern/base/thread_pool.h"
 #include "quern/graph/plan.h"
 #include "quern/graph/store.h"
 
@@ -41,12 +43,18 @@ class Problem {
 
   /// Samples of an evaluation of the whole part.
   virtual uint64_t evaluation_samples(Part part) const = 0;
+  /// Before any sample of an evaluation is filled in.
+  virtual void begin_evaluation(Part) {}
   /// Fills row b with sample first + b · stride of the part; rows past the end count nothing.
   /// Returns how many targets count.
   virtual int64_t fill_evaluation(Part part, uint64_t first, uint64_t stride,
                                   graph::Executor& executor) = 0;
   /// The sum of the losses of the targets just run.
   virtual double evaluation_loss(graph::Executor& executor);
+
+  /// After an evaluation whose samples several ranks have divided among them: what is kept of it
+  /// becomes whole in all. `sum` adds up over the ranks, in place.
+  virtual void share_evaluation(FunctionRef<void(std::span<double>)>) {}
 
   /// What one target is, for people: "token", "row".
   virtual std::string_view unit() const = 0;

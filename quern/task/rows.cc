@@ -342,6 +342,31 @@ double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const
 
 uint64_t RowsProblem::evaluation_samples(Part part) const { return side(part).size(); }
 
+void RowsProblem::begin_evaluation(Part part) {
+  evaluated_ = part;
+  if (part == Part::kValidation) kept_ = {};
+}
+
+void RowsProblem::share_evaluation(FunctionRef<void(std::span<double>)> sum) {
+  if (evaluated_ != Part::kValidation) return;  // of the others nothing is kept
+  const auto outputs = static_cast<size_t>(config_.outputs);
+  const size_t width = outputs + 1;  // of a row: whether it was answered, and what
+  std::vector<double> all(static_cast<size_t>(rows_.inputs.rows()) * width);
+  for (size_t i = 0; i < kept_.rows.size(); ++i) {
+    double* row = all.data() + static_cast<size_t>(kept_.rows[i]) * width;
+    row[0] = 1;
+    std::copy_n(kept_.answers.data() + i * outputs, outputs, row + 1);
+  }
+  sum(all);
+  kept_ = {};
+  for (size_t row = 0; row * width < all.size(); ++row) {
+    const double* values = all.data() + row * width;
+    if (values[0] == 0) continue;
+    kept_.rows.push_back(static_cast<int64_t>(row));
+    for (size_t i = 0; i < outputs; ++i) kept_.answers.push_back(static_cast<float>(values[1 + i]));
+  }
+}
+
 int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
                                      graph::Executor& executor) {
   const auto batch = static_cast<size_t>(executor.output("logits").shape()[0]);
@@ -354,8 +379,6 @@ int64_t RowsProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
     indices_[b] = side(part)[row];
     ++counted;
   }
-  evaluated_ = part;
-  if (first == 0 && part == Part::kValidation) kept_ = {};
   fill_rows(config_, rows_.inputs, indices_, executor, nullptr, 0, pool_);
   return counted;
 }

@@ -103,6 +103,8 @@ class RowsProblem : public Problem {
     std::vector<float> answers;  // (rows, outputs), as average_members gives them
   };
   const Evaluated& evaluated() const { return kept_; }
+  void begin_evaluation(Part part) override;
+  void share_evaluation(FunctionRef<void(std::span<double>)> sum) override;
 
  private:
   void keep_answers(const std::vector<float>& answers);
@@ -118,7 +120,7 @@ class RowsProblem : public Problem {
   RowNoise noise_;
   ThreadPool* pool_ = nullptr;
   std::vector<int64_t> indices_;   // of the batch filled last
-  Part evaluated_ = Part::kTrain;  // whose rows they are
+  Part evaluated_ = Part::kTrain;  // the part evaluated last
   Evaluated kept_;
 };
 

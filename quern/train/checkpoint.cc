@@ -143,7 +143,7 @@ fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
   const std::string text = to_json(progress);
   Checksum checksum(text);
   for (const auto& tensor : data) checksum.add(tensor.name, tensor.shape, tensor.data);
-  const fs::path path = folder / fmt::format("{}{}{}", kPrefix, progress.step, kSuffix);
+  fs::path path = folder / fmt::format("{}{}{}", kPrefix, progress.step, kSuffix);
   formats::write_safetensors(path, data,
                              {{"quern_checkpoint", fmt::format("{}", kFormat)},
                               {"progress", text},
@@ -172,7 +172,7 @@ Progress verify_checkpoint(const fs::path& path) { return verify(formats::Safete
 
 Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tensors) {
   const formats::SafetensorsFile file(path);
-  const Progress progress = verify(file);
+  Progress progress = verify(file);
   for (const NamedTensor& tensor : tensors) {
     const formats::TensorEntry* entry = file.find(tensor.name);
     if (entry == nullptr) {
@@ -192,7 +192,9 @@ Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tens
                       "the checkpoint is of another model or optimizer");
   }
   for (const NamedTensor& tensor : tensors) {
-    const auto bytes = file.data(file.at(tensor.name));
+    if (tensor.values.empty()) continue;
+    const auto bytes = file.data(file.at(tensor.name))
+                           .subspan(tensor.begin * sizeof(float), tensor.values.size_bytes());
     std::memcpy(tensor.values.data(), bytes.data(), bytes.size());
   }
   return progress;

@@ -28,15 +28,17 @@ struct Progress {
 };
 
 /// A named run of floats in memory: the parameters, the optimizer's moments, the best weights.
+/// Where a rank holds only a piece, `values` are the elements from `begin` on of the `shape`.
 struct NamedTensor {
   std::string name;
   Shape shape;
   std::span<float> values;
+  size_t begin = 0;
 };
 
 /// Writes folder/step-N.safetensors atomically, with a checksum over names, shapes and bytes, then
 /// removes all but the last `keep`. A failure (a full disk) throws IoError and leaves the older
-/// ones as they were.
+/// ones as they were. Every tensor must be whole.
 fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
                          std::span<const NamedTensor> tensors, size_t keep = 2);
 
@@ -49,9 +51,9 @@ struct FoundCheckpoint {
 std::optional<FoundCheckpoint> find_checkpoint(const fs::path& folder,
                                                std::vector<std::string>* damaged = nullptr);
 
-/// Reads the progress and fills `tensors`, which must be all that the file holds. Throws
-/// FormatError for a damaged file (checksum), a tensor that is missing, more, or of another shape,
-/// naming it with both shapes, and Error("newer_version").
+/// Reads the progress and fills `tensors`, each or the piece of each, which must be all that the
+/// file holds. Throws FormatError for a damaged file (checksum), a tensor that is missing, more, or
+/// of another shape, naming it with both shapes, and Error("newer_version").
 Progress load_checkpoint(const fs::path& path, std::span<const NamedTensor> tensors);
 
 /// Reads and verifies a whole file without taking its tensors.

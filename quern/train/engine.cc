@@ -3,37 +3,52 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <numeric>
 
 #include "quern/base/error.h"
+#include "quern/kernels/cpu/elementwise.h"
+#include "quern/kernels/cpu/optimizer.h"
 
 namespace quern::train {
 namespace {
 
 graph::Plan make_plan(const task::Problem& problem, const graph::ParameterStore& store,
-                      task::Use use, int64_t rows) {
+                      task::Use use, int64_t rows, graph::Recompute recompute) {
+  graph::Graph graph = problem.trace(use, rows, store);
   graph::PlanOptions options;
   options.backward = use == task::Use::kTrain;
-  return graph::Plan(problem.trace(use, rows, store), options);
+  if (options.backward && recompute != graph::Recompute{})
+    options.recompute = graph::recompute_flags(graph, recompute);
+  return graph::Plan(std::move(graph), options);
 }
 
 DeviceKind device_of(const EngineOptions& options) {
   return options.gpu == nullptr ? DeviceKind::kCpu : DeviceKind::kCuda;
 }
 
-int64_t rows_of(const EngineOptions& options) {
-  if (options.batch % options.accumulate != 0) {
-    throw UsageError("bad_value",
-                     fmt::format("train.batch = {} cannot be run in train.accumulate = {} equal "
-                                 "parts",
-                                 options.batch, options.accumulate),
-                     "make batch a multiple of accumulate");
-  }
-  return options.batch / options.accumulate;
+/// Rows of the evaluation plan: the same for any number of ranks, so that a score has the same
+/// bits.
+int64_t evaluation_rows(const EngineOptions& options) { return options.batch / options.accumulate; }
+
+/// Partial sums that wait while the leaves of a rank are added in a pairwise tree.
+size_t tree_levels(const EngineOptions& options, const Leaves& leaves) {
+  return options.exact ? static_cast<size_t>(std::countr_zero(static_cast<uint64_t>(leaves.each)))
+                       : 0;
 }
 
-graph::ParameterStore make_store(const task::Problem& problem, const EngineOptions& options) {
-  if (options.gpu != nullptr)
-    options.gpu->require_memory(memory_need(problem, options).total(), "training");
+OptimizerShare share_of(const EngineOptions& options, const Shards& shards, int rank) {
+  return {shards.owned(rank), options.exact || shards.ranks() > 1};
+}
+
+graph::ParameterStore make_store(const task::Problem& problem, const EngineOptions& options,
+                                 const Ranks& ranks) {
+  if (options.gpu != nullptr) {
+    options.gpu->require_memory(memory_need(problem, options, ranks.rank(), ranks.size()).total(),
+                                "training");
+  }
   graph::ParameterStore store;
   store.use(options.gpu);
   problem.declare(store);
@@ -43,11 +58,25 @@ graph::ParameterStore make_store(const task::Problem& problem, const EngineOptio
   return store;
 }
 
+/// Memory may differ between machines, but all must run the same plan: what the scarcest needs.
+EngineOptions agreed(EngineOptions options, Ranks& ranks) {
+  const auto count = static_cast<size_t>(ranks.size());
+  std::vector<double> layers(2 * count);
+  layers[static_cast<size_t>(ranks.rank())] = options.recompute.light;
+  layers[count + static_cast<size_t>(ranks.rank())] = options.recompute.full;
+  ranks.sum(layers);
+  const auto middle = layers.begin() + static_cast<std::ptrdiff_t>(count);
+  options.recompute.light = static_cast<int32_t>(*std::max_element(layers.begin(), middle));
+  options.recompute.full = static_cast<int32_t>(*std::max_element(middle, layers.end()));
+  return options;
+}
+
 std::unique_ptr<graph::Executor> make_executor(const task::Problem& problem, task::Use use,
-                                               int64_t rows, graph::ParameterStore& parameters,
+                                               int64_t rows, graph::Recompute recompute,
+                                               graph::ParameterStore& parameters,
                                                graph::StateStore& states, ThreadPool& pool) {
-  return std::make_unique<graph::Executor>(make_plan(problem, parameters, use, rows), parameters,
-                                           states, pool);
+  return std::make_unique<graph::Executor>(make_plan(problem, parameters, use, rows, recompute),
+                                           parameters, states, pool);
 }
 
 bool has_input(const graph::Executor& executor, std::string_view name) {
@@ -59,118 +88,330 @@ bool has_input(const graph::Executor& executor, std::string_view name) {
 
 }  // namespace
 
-MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& options) {
+Leaves divide_step(const EngineOptions& options, int ranks) {
+  if (options.batch % options.accumulate != 0) {
+    throw UsageError("bad_value",
+                     fmt::format("train.batch = {} cannot be run in train.accumulate = {} equal "
+                                 "parts",
+                                 options.batch, options.accumulate),
+                     "make batch a multiple of accumulate");
+  }
+  Leaves leaves;
+  if (options.exact) {
+    constexpr int64_t kExactLeaves = 8;  // more would leave too few samples in each
+    leaves.total = options.accumulate;
+    while (leaves.total < options.accumulate * kExactLeaves &&
+           options.batch % (2 * leaves.total) == 0) {
+      leaves.total *= 2;
+    }
+    leaves.each = leaves.total / ranks;
+    // A rank adds a whole subtree of the pairwise tree over all leaves.
+    if (leaves.total % ranks != 0 || !std::has_single_bit(static_cast<uint64_t>(leaves.each))) {
+      throw UsageError("bad_value",
+                       fmt::format("train.batch = {} with --bit-exact is added up in {} leaves, "
+                                   "which {} rank{} cannot share so that the sum is the same",
+                                   options.batch, leaves.total, ranks, ranks == 1 ? "" : "s"),
+                       fmt::format("start a power of two of ranks, and make train.batch a multiple "
+                                   "of {}",
+                                   options.accumulate * kExactLeaves));
+    }
+  } else {
+    leaves.each = options.accumulate / std::gcd(options.accumulate, int64_t{ranks});
+    leaves.total = leaves.each * ranks;
+    if (options.batch % leaves.total != 0) {
+      throw UsageError(
+          "bad_value",
+          fmt::format("train.batch = {} cannot be shared by {} ranks in {} equal parts each",
+                      options.batch, ranks, leaves.each),
+          fmt::format("make train.batch a multiple of {}", leaves.total));
+    }
+  }
+  leaves.rows = options.batch / leaves.total;
+  return leaves;
+}
+
+MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& options, int rank,
+                       int ranks) {
+  const Leaves leaves = divide_step(options, ranks);
   graph::ParameterStore store;
   problem.declare(store);
-  MemoryNeed need;
-  const int64_t rows = rows_of(options);
+  store.lay_out();
+  const Shards shards(store, ranks, options.optimizer.muon);
+  const Shards::Range owned = shards.owned(rank);
   const DeviceKind device = device_of(options);
-  need.activations = make_plan(problem, store, task::Use::kTrain, rows).bytes(device).total() +
-                     make_plan(problem, store, task::Use::kEvaluate, rows).bytes(device).total();
-  need.parameters = store.arena_floats() * sizeof(float) * 3;
-  need.optimizer = Optimizer::planned_bytes(options.optimizer, store, device);
+  const auto bytes_of = [&](task::Use use, int64_t rows, graph::Recompute recompute) {
+    return make_plan(problem, store, use, rows, recompute).bytes(device).total();
+  };
+  MemoryNeed need;
+  need.activations = bytes_of(task::Use::kTrain, leaves.rows, options.recompute) +
+                     bytes_of(task::Use::kEvaluate, evaluation_rows(options), {});
+  const size_t arena = store.arena_floats() * sizeof(float);
+  need.parameters = 2 * arena;
+  need.optimizer =
+      Optimizer::planned_bytes(options.optimizer, share_of(options, shards, rank), store, device);
+  if (device != DeviceKind::kCpu) return need;  // the rest stays the host's
+  need.parameters += (owned.end - owned.begin) * sizeof(float);
+  need.exchange = GradientExchange::planned_bytes(ranks) + tree_levels(options, leaves) * arena;
   return need;
 }
 
-Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool)
-    : problem_(problem),
-      options_(options),
-      targets_per_step_(problem.training_targets(0, options.batch)),
-      parameters_(make_store(problem, options)),
-      train_(
-          make_executor(problem, task::Use::kTrain, rows_of(options), parameters_, states_, pool)),
-      evaluate_(make_executor(problem, task::Use::kEvaluate, rows_of(options), parameters_, states_,
-                              pool)),
-      optimizer_(options.optimizer, parameters_, pool),
-      best_(parameters_.values().begin(), parameters_.values().end()) {}
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& options, size_t budget, int rank,
+                      int ranks) {
+  const auto need_with = [&](graph::Recompute recompute) {
+    options.recompute = recompute;
+    return memory_need(problem, options, rank, ranks);
+  };
+  const MemoryNeed plain = need_with({});
+  if (plain.total() <= budget) return plain;
+  graph::ParameterStore store;
+  problem.declare(store);
+  const int32_t layers =
+      graph::layer_count(problem.trace(task::Use::kTrain, divide_step(options, ranks).rows, store));
+  // Norms and gated units cost next to nothing, so they go before a product does.
+  const bool light_helps = need_with({layers, 0}).total() < plain.total();
+  const auto fewest = [&](const std::function<graph::Recompute(int32_t)>& of_layers) {
+    int32_t low = 0;  // does not fit
+    int32_t high = layers;
+    while (high - low > 1) {
+      const int32_t middle = (low + high) / 2;
+      (need_with(of_layers(middle)).total() <= budget ? high : low) = middle;
+    }
+    return need_with(of_layers(high));
+  };
+  if (light_helps && need_with({layers, 0}).total() <= budget)
+    return fewest([](int32_t count) { return graph::Recompute{count, 0}; });
+  return fewest([&](int32_t count) { return graph::Recompute{light_helps ? layers : 0, count}; });
+}
 
-void Engine::fill_part(uint64_t first_sample, int64_t part) {
-  const int64_t rows = options_.batch / options_.accumulate;
-  const uint64_t first = first_sample + static_cast<uint64_t>(part * rows);
-  if (filled_ != static_cast<int64_t>(first)) problem_.fill_training(first, *train_);
-  filled_ = static_cast<int64_t>(first);
+Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool& pool, Ranks& ranks)
+    : problem_(problem),
+      options_(agreed(options, ranks)),
+      ranks_(ranks),
+      leaves_(divide_step(options, ranks.size())),
+      targets_per_step_(problem.training_targets(0, options.batch)),
+      parameters_(make_store(problem, options_, ranks)),
+      train_(make_executor(problem, task::Use::kTrain, leaves_.rows, options_.recompute,
+                           parameters_, states_, pool)),
+      evaluate_(make_executor(problem, task::Use::kEvaluate, evaluation_rows(options), {},
+                              parameters_, states_, pool)),
+      shards_(parameters_, ranks.size(), options.optimizer.muon),
+      optimizer_(options.optimizer, share_of(options, shards_, ranks.rank()), parameters_, pool),
+      pool_(pool),
+      best_(owned_values().size_bytes()) {
+  std::copy(owned_values().begin(), owned_values().end(), best().begin());
+  for (size_t i = 0; i < tree_levels(options_, leaves_); ++i)
+    partial_sums_.emplace_back(parameters_.gradients().size_bytes());
+  if (ranks_.size() > 1) {
+    exchange_ = std::make_unique<GradientExchange>(ranks_, shards_, parameters_.gradients(),
+                                                   train_->last_gradient_steps());
+  }
+}
+
+std::span<float> Engine::owned_values() const {
+  const Shards::Range owned = shards_.owned(ranks_.rank());
+  return parameters_.values().subspan(owned.begin, owned.end - owned.begin);
+}
+
+std::span<float> Engine::best() const {
+  return {reinterpret_cast<float*>(best_.data()), best_.size() / sizeof(float)};
+}
+
+/// Unless the samples from `first` on were filled in while the last leaf was computed.
+void Engine::fill_leaf(uint64_t first) {
+  if (filled_ahead_ != first) problem_.fill_training(first, *train_);
+  filled_ahead_.reset();
+}
+
+/// What random numbers of a leaf follow from.
+void Engine::draw(int64_t leaf, int64_t step) {
+  if (!has_input(*train_, "random")) return;
+  uint32_t* words = train_->input("random").u32();
+  words[0] = static_cast<uint32_t>(options_.seed);
+  words[1] = static_cast<uint32_t>(options_.seed >> 32);
+  words[2] = static_cast<uint32_t>(step);
+  words[3] = static_cast<uint32_t>(leaf * leaves_.rows);
+}
+
+/// The first sample that this rank computes after a leaf: of this step, or of the one after it.
+uint64_t Engine::sample_after(int64_t leaf, uint64_t first_sample) const {
+  const bool last = leaf % leaves_.each == leaves_.each - 1;
+  const int64_t rows = last ? options_.batch + ranks_.rank() * leaves_.each * leaves_.rows
+                            : (leaf + 1) * leaves_.rows;
+  return first_sample + static_cast<uint64_t>(rows);
+}
+
+/// Forward and backward of one leaf; returns the sum of its losses.
+double Engine::run_leaf(int64_t leaf, uint64_t first_sample, int64_t step) {
+  const int64_t place = leaf % leaves_.each;  // among those of this rank
+  fill_leaf(first_sample + static_cast<uint64_t>(leaf * leaves_.rows));
+  draw(leaf, step);
+  const bool accumulate = !options_.exact && place > 0;
+  // The last leaf makes gradients whole one by one; where leaves are added in a tree, only at the
+  // end.
+  if (exchange_ && place == leaves_.each - 1 && partial_sums_.empty()) {
+    exchange_->begin();
+    train_->run(accumulate, [&](int32_t done) { exchange_->advance(done); });
+  } else {
+    train_->start(accumulate);
+    if (options_.gpu != nullptr) {  // which computes meanwhile
+      filled_ahead_ = sample_after(leaf, first_sample);
+      problem_.fill_training(*filled_ahead_, *train_);
+    }
+    train_->finish();
+  }
+  double sum = 0;
+  for (const float loss : train_->output("nll").f32_span()) sum += static_cast<double>(loss);
+  return sum;
+}
+
+/// Carries as a binary counter does: leaf 5 (101) waits as a sum of one beside a sum of four.
+void Engine::keep_partial_sum(int64_t leaf) {
+  const std::span<float> gradients = parameters_.gradients();
+  const auto place = static_cast<uint64_t>(leaf % leaves_.each);
+  for (size_t level = 0; level < partial_sums_.size(); ++level) {
+    auto* waiting = reinterpret_cast<float*>(partial_sums_[level].data());
+    if ((place >> level & 1U) == 0) {
+      std::copy(gradients.begin(), gradients.end(), waiting);
+      return;
+    }
+    const kernels::cpu::Context context{pool_};
+    kernels::cpu::scale(context, waiting, static_cast<int64_t>(gradients.size()), 1,
+                        gradients.data(), true);
+  }
 }
 
 double Engine::run_step(uint64_t first_sample, int64_t step) {
-  const int64_t rows = options_.batch / options_.accumulate;
   const auto targets = static_cast<double>(
       std::max<int64_t>(1, problem_.training_targets(first_sample, options_.batch)));
-  const bool random = has_input(*train_, "random");
-  double sum = 0;
-  for (int64_t part = 0; part < options_.accumulate; ++part) {
-    fill_part(first_sample, part);
-    *train_->input("loss_weight").f32() = static_cast<float>(1.0 / targets);
-    if (random) {
-      uint32_t* words = train_->input("random").u32();
-      words[0] = static_cast<uint32_t>(options_.seed);
-      words[1] = static_cast<uint32_t>(options_.seed >> 32);
-      words[2] = static_cast<uint32_t>(step);
-      words[3] = static_cast<uint32_t>(part * rows);
-    }
-    train_->start(part > 0);
-    // While a GPU computes, the next samples are made ready: of this step, or of the one after it.
-    if (options_.gpu != nullptr) fill_part(first_sample, part + 1);
-    train_->finish();
-    for (const float loss : train_->output("nll").f32_span()) sum += static_cast<double>(loss);
+  *train_->input("loss_weight").f32() = static_cast<float>(1.0 / targets);
+  std::vector<double> losses(static_cast<size_t>(leaves_.total));
+  const int64_t first_leaf = ranks_.rank() * leaves_.each;
+  for (int64_t leaf = first_leaf; leaf < first_leaf + leaves_.each; ++leaf) {
+    losses[static_cast<size_t>(leaf)] = run_leaf(leaf, first_sample, step);
+    keep_partial_sum(leaf);
   }
-  return sum / targets;
+  if (exchange_) {
+    if (!partial_sums_.empty()) exchange_->begin();
+    exchange_->finish();
+  }
+  ranks_.sum(losses);
+  return std::accumulate(losses.begin(), losses.end(), 0.0) / targets;
+}
+
+/// Of the whole gradient, each rank squaring what it owns; the same bits for any number of ranks.
+float Engine::sum_of_norms() {
+  const std::span<const float> gradients = parameters_.gradients();
+  const Shards::Range owned = shards_.owned(ranks_.rank());
+  const kernels::cpu::Context context{pool_};
+  std::vector<double> squares(shards_.units().size());
+  std::vector<std::byte> scratch(
+      kernels::cpu::sum_of_squares_scratch(static_cast<int64_t>(Shards::kUnit)));
+  for (size_t i = 0; i < squares.size(); ++i) {
+    const Shards::Range range = shards_.units()[i].range;
+    if (range.begin < owned.begin || range.end > owned.end) continue;
+    squares[i] =
+        kernels::cpu::sum_of_squares(context, gradients.data() + range.begin,
+                                     static_cast<int64_t>(range.end - range.begin), scratch.data());
+  }
+  ranks_.sum(squares);
+  return static_cast<float>(std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0)));
+}
+
+/// Gives every rank what each owns.
+void Engine::share_values() {
+  if (ranks_.size() == 1) return;
+  constexpr size_t kPiece = size_t{1} << 24;
+  std::vector<Transport::Request> requests;
+  for (int owner = 0; owner < ranks_.size(); ++owner) {
+    const Shards::Range owned = shards_.owned(owner);
+    for (size_t begin = owned.begin; begin < owned.end; begin += kPiece) {
+      const auto piece = parameters_.values().subspan(begin, std::min(kPiece, owned.end - begin));
+      requests.push_back(ranks_.transport().broadcast(std::as_writable_bytes(piece), owner));
+    }
+  }
+  for (const Transport::Request request : requests) ranks_.wait(request);
 }
 
 double Engine::step(int64_t step, double learning_rate) {
   const double loss =
       run_step(static_cast<uint64_t>(step) * static_cast<uint64_t>(options_.batch), step);
-  optimizer_.step(step, learning_rate);
+  const bool norm_given = options_.exact || ranks_.size() > 1;
+  optimizer_.step(step, learning_rate, norm_given ? sum_of_norms() : 0);
+  share_values();
   return loss;
 }
 
-void Engine::rehearse() { run_step(0, 0); }
+void Engine::rehearse() {
+  // Other samples each time, as in training: a GPU finds them filled in already.
+  run_step(static_cast<uint64_t>(rehearsals_++) * static_cast<uint64_t>(options_.batch), 0);
+}
+
+/// The averaged weights for the present ones, or back.
+void Engine::swap_average() {
+  if (!optimizer_.averages()) return;
+  optimizer_.swap_average();
+  share_values();
+}
 
 Evaluation Engine::evaluate(task::Part part, uint64_t limit) {
   const uint64_t count = problem_.evaluation_samples(part);
   const uint64_t stride = limit > 0 && count > limit ? count / limit : 1;
-  const auto rows = static_cast<uint64_t>(options_.batch / options_.accumulate);
+  const auto rows = static_cast<uint64_t>(evaluation_rows(options_)) * stride;
   if (has_input(*evaluate_, "loss_weight")) *evaluate_->input("loss_weight").f32() = 0;
-  if (optimizer_.averages()) optimizer_.swap_average();
-  Evaluation result;
-  double sum = 0;
-  for (uint64_t first = 0; first < count; first += rows * stride) {
-    const int64_t counted = problem_.fill_evaluation(part, first, stride, *evaluate_);
+  swap_average();
+  problem_.begin_evaluation(part);
+  std::vector<double> losses((count + rows - 1) / rows), targets(losses.size());
+  for (size_t i = static_cast<size_t>(ranks_.rank()); i < losses.size();
+       i += static_cast<size_t>(ranks_.size())) {
+    targets[i] = static_cast<double>(problem_.fill_evaluation(part, i * rows, stride, *evaluate_));
     evaluate_->run();
-    sum += problem_.evaluation_loss(*evaluate_);
-    result.targets += counted;
+    losses[i] = problem_.evaluation_loss(*evaluate_);
   }
-  if (optimizer_.averages()) optimizer_.swap_average();
+  swap_average();
+  ranks_.sum(losses);
+  ranks_.sum(targets);
+  if (ranks_.size() > 1)
+    problem_.share_evaluation([&](std::span<double> values) { ranks_.sum(values); });
+  Evaluation result;
+  result.targets = static_cast<int64_t>(std::accumulate(targets.begin(), targets.end(), 0.0));
   result.whole = stride == 1;
+  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   result.loss = result.targets > 0 ? sum / static_cast<double>(result.targets) : 0;
   return result;
 }
 
 void Engine::keep_best() {
   if (optimizer_.averages()) optimizer_.swap_average();
-  const std::span<float> values = parameters_.values();
-  std::copy(values.begin(), values.end(), best_.begin());
+  const std::span<float> values = owned_values();
+  std::copy(values.begin(), values.end(), best().begin());
   if (optimizer_.averages()) optimizer_.swap_average();
 }
 
 void Engine::restore_best() {
-  std::copy(best_.begin(), best_.end(), parameters_.values().begin());
+  std::copy(best().begin(), best().end(), owned_values().begin());
+  share_values();
   if (optimizer_.averages()) optimizer_.reset_average();
 }
 
 std::vector<NamedTensor> Engine::tensors() {
   std::vector<NamedTensor> tensors;
+  const Shards::Range owned = shards_.owned(ranks_.rank());
   const auto infos = parameters_.parameters();
   for (size_t i = 0; i < infos.size(); ++i) {
     const auto& info = infos[i];
     tensors.push_back(
         {"model." + info.name, info.shape, parameters_.value(static_cast<int32_t>(i)).f32_span()});
     const auto count = static_cast<size_t>(info.shape.elements());
-    tensors.push_back(
-        {"best." + info.name, info.shape, std::span(best_).subspan(info.offset, count)});
+    const Shards::Range piece = common({info.offset, info.offset + count}, owned);
+    const bool any = piece.end > piece.begin;
+    tensors.push_back({"best." + info.name, info.shape,
+                       any ? best().subspan(piece.begin - owned.begin, piece.end - piece.begin)
+                           : std::span<float>(),
+                       any ? piece.begin - info.offset : 0});
   }
   for (const Optimizer::State& state : optimizer_.states()) {
-    tensors.push_back({"optimizer." + state.name, Shape{static_cast<int64_t>(state.values.size())},
-                       state.values});
+    tensors.push_back({"optimizer." + state.name, Shape{static_cast<int64_t>(state.count)},
+                       state.values, state.begin});
   }
   return tensors;
 }
@@ -180,20 +421,21 @@ double Engine::steps_per_epoch() const {
 }
 
 double Engine::flops_per_step() const {
-  return train_->plan().flops() * static_cast<double>(options_.accumulate);
+  return train_->plan().flops() * static_cast<double>(leaves_.each);
 }
 
 size_t Engine::planned_bytes() const {
-  const size_t parameters = parameters_.arena_floats() * sizeof(float) * 2;
-  const DeviceKind device = device_of(options_);
-  return parameters + train_->plan().bytes(device).total() +
-         evaluate_->plan().bytes(device).total() +
-         Optimizer::planned_bytes(options_.optimizer, parameters_, device);
+  return memory_need(problem_, options_, ranks_.rank(), ranks_.size()).total();
 }
 
 size_t Engine::allocated_bytes() const {
-  return parameters_.allocated_bytes() + train_->allocated_bytes() + evaluate_->allocated_bytes() +
-         optimizer_.allocated_bytes();
+  size_t bytes = parameters_.allocated_bytes() + train_->allocated_bytes() +
+                 evaluate_->allocated_bytes() + optimizer_.allocated_bytes();
+  if (options_.gpu != nullptr) return bytes;  // the rest is the host's
+  bytes += best_.size();
+  for (const Buffer& waiting : partial_sums_) bytes += waiting.size();
+  if (exchange_) bytes += exchange_->allocated_bytes();
+  return bytes;
 }
 
 }  // namespace quern::train

@@ -50,12 +50,13 @@ class CudaEngine : public ::testing::TestWithParam<const char*> {
     options.gpu = gpu;
     options.optimizer.muon = std::string_view(GetParam()) == "llama";
     options.optimizer.ema = 0.9F;
-    return std::make_unique<Engine>(*problems_.back(), options, pool_);
+    return std::make_unique<Engine>(*problems_.back(), options, pool_, alone_);
   }
 
   task::TokenStream train_ = random_stream(400, 1);
   task::TokenStream validation_ = random_stream(60, 2);
   ThreadPool pool_{1};
+  Ranks alone_;
   std::vector<std::unique_ptr<task::Problem>> problems_;
 };
 
@@ -97,9 +98,10 @@ TEST(CudaEngineMemory, IsAskedForBeforeAnythingIsMade) {
   options.batch = 4;
   options.gpu = &gpu;
   ThreadPool pool(1);
+  Ranks alone;
   const size_t before = gpu.driver().free_bytes();
   try {
-    const Engine engine(problem, options, pool);
+    const Engine engine(problem, options, pool, alone);
     FAIL() << "training was begun on a device that it does not fit";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "out_of_memory");

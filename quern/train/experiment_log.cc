@@ -111,6 +111,7 @@ void ExperimentLog::histograms(int64_t step, Engine& engine) {
     const std::string& name = parameters.parameters()[i].name;
     events_.histogram("weights/" + name, step,
                       formats::histogram(parameters.value(index).f32_span()));
+    if (!engine.has_whole_gradient()) continue;
     events_.histogram("gradients/" + name, step,
                       formats::histogram(parameters.gradient(index).f32_span()));
   }

@@ -60,12 +60,14 @@ uint64_t available_memory() {
   return least == kUnknown ? 0 : least;
 }
 
-void require_memory(uint64_t need, uint64_t limit, std::string_view size, std::string_view also) {
-  const uint64_t available = available_memory();
-  const uint64_t there = limit == 0       ? available
-                         : available == 0 ? limit
-                                          : std::min(limit, available);
-  if (there == 0 || need <= there) return;
+uint64_t memory_there(uint64_t limit, int sharing) {
+  const uint64_t available = available_memory() / static_cast<uint64_t>(sharing);
+  if (available == 0) return limit == 0 ? kUnknown : limit;
+  return limit == 0 ? available : std::min(limit, available);
+}
+
+void require_memory(uint64_t need, uint64_t there, std::string_view size, std::string_view also) {
+  if (need <= there) return;
   const std::string_view smaller = size == "large" ? "base" : size == "base" ? "small" : "tiny";
   const std::string hint =
       size == "tiny" || size == "auto"
@@ -73,7 +75,8 @@ void require_memory(uint64_t need, uint64_t limit, std::string_view size, std::s
           : fmt::format("try --size {}, or a smaller train.batch", smaller);
   throw Error(
       "not_enough_memory",
-      fmt::format("training needs {}, {} are there", format_bytes(static_cast<double>(need)),
+      fmt::format("training needs {} even where backward makes activations again, {} are there",
+                  format_bytes(static_cast<double>(need)),
                   format_bytes(static_cast<double>(there))),
       also.empty() ? hint : fmt::format("{}; {}", also, hint));
 }

@@ -9,9 +9,13 @@ namespace quern::train {
 /// group's limit leaves (versions 1 and 2), whichever is less. 0 where neither says.
 uint64_t available_memory();
 
+/// What training may take: `limit` (0: none) or what is available, whichever is less; so many
+/// processes share what is available. The largest number where nothing is known.
+uint64_t memory_there(uint64_t limit, int sharing = 1);
+
 /// Throws Error("not_enough_memory"): "training needs 31 GB, 24 GB are there", with the size below
-/// as a hint. `limit` 0: what is available.
-void require_memory(uint64_t need, uint64_t limit, std::string_view size,
+/// as a hint, after what may be done `also`.
+void require_memory(uint64_t need, uint64_t there, std::string_view size,
                     std::string_view also = {});
 
 }  // namespace quern::train

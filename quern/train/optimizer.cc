@@ -28,45 +28,55 @@ TensorView view_of(std::span<float> values, const Shape& shape) {
   return {reinterpret_cast<std::byte*>(values.data()), {DType::kF32, shape}};
 }
 
-/// What the graph steps over: a whole group, or one matrix.
+/// What the graph steps over: a group or one matrix, as far as it is owned.
 struct Part {
   std::string name;
-  size_t begin;
-  Shape shape;
+  Shards::Range whole, owned;  // floats of the arena
+  Shape shape;                 // of what is owned
   ParameterGroup group;
   bool muon;
 
-  size_t count() const { return static_cast<size_t>(shape.elements()); }
+  size_t count() const { return owned.end - owned.begin; }
 };
 
-std::vector<Part> parts_of(const OptimizerOptions& options,
+/// The same list, by name, for every share; of some parts nothing may be owned.
+std::vector<Part> parts_of(const OptimizerOptions& options, const OptimizerShare& share,
                            const graph::ParameterStore& parameters) {
   std::vector<Part> parts;
   for (const auto& [group, name] : kGroups) {
     if (options.muon && group == ParameterGroup::kMatrix) {
       for (const graph::ParameterInfo& info : parameters.parameters()) {
         if (info.group != group) continue;
-        parts.push_back({info.name, info.offset, info.shape, group, true});
+        const auto count = static_cast<size_t>(info.shape.elements());
+        const Shards::Range whole{info.offset, info.offset + count};
+        parts.push_back({info.name, whole, common(whole, share.owned), info.shape, group, true});
       }
       continue;
     }
     const auto range = parameters.group(group);
     if (range.end == range.begin) continue;
-    parts.push_back({std::string(name), range.begin,
-                     Shape{static_cast<int64_t>(range.end - range.begin)}, group, false});
+    const auto owned = common(range, share.owned);
+    parts.push_back({std::string(name), range, owned,
+                     Shape{static_cast<int64_t>(owned.end - owned.begin)}, group, false});
   }
   return parts;
 }
 
-graph::Graph trace_step(const OptimizerOptions& options, const graph::ParameterStore& parameters) {
+graph::Graph trace_step(const OptimizerOptions& options, const OptimizerShare& share,
+                        const graph::ParameterStore& parameters) {
   graph::Graph g;
   const TensorType hyper_type = vector_type(graph::kHyperCount);
   const Value hyper = g.input("hyper", hyper_type);
-  const Value gradients = g.gradient("gradients", -1, vector_type(parameters.arena_floats()));
-  const std::array<Value, 1> norm_inputs = {gradients};
-  const Value norm = g.add(graph::OpCode::kGradientNorm, {}, norm_inputs);
-  g.name_output("norm", norm);
-  for (const Part& part : parts_of(options, parameters)) {
+  Value norm;
+  if (share.norm_given) {
+    norm = g.input("norm", vector_type(1));
+  } else {
+    const Value gradients = g.gradient("gradients", -1, vector_type(parameters.arena_floats()));
+    norm = g.add(graph::OpCode::kGradientNorm, {}, std::array<Value, 1>{gradients});
+    g.name_output("norm", norm);
+  }
+  for (const Part& part : parts_of(options, share, parameters)) {
+    if (part.count() == 0) continue;
     const TensorType type{DType::kF32, part.shape};
     const Value value = g.state("value." + part.name, type);
     const Value gradient = g.state("gradient." + part.name, type);
@@ -84,23 +94,26 @@ graph::Graph trace_step(const OptimizerOptions& options, const graph::ParameterS
       g.add(graph::OpCode::kAdamW, attrs, inputs);
     }
   }
-  if (options.ema > 0) {
-    const TensorType type = vector_type(parameters.arena_floats());
+  if (options.ema > 0 && share.owned.end > share.owned.begin) {
+    const TensorType type = vector_type(share.owned.end - share.owned.begin);
     const std::array<Value, 3> inputs = {g.state("value", type), g.state("average", type), hyper};
     g.add(graph::OpCode::kEma, graph::OptimizerAttrs{}, inputs);
   }
   return g;
 }
 
-void bind(const OptimizerOptions& options, const graph::ParameterStore& parameters,
-          graph::StateStore& states) {
-  for (const Part& part : parts_of(options, parameters)) {
+void bind(const OptimizerOptions& options, const OptimizerShare& share,
+          const graph::ParameterStore& parameters, graph::StateStore& states) {
+  for (const Part& part : parts_of(options, share, parameters)) {
+    if (part.count() == 0) continue;
     states.bind("value." + part.name,
-                view_of(parameters.values().subspan(part.begin, part.count()), part.shape));
-    states.bind("gradient." + part.name,
-                view_of(parameters.gradients().subspan(part.begin, part.count()), part.shape));
+                view_of(parameters.values().subspan(part.owned.begin, part.count()), part.shape));
+    states.bind(
+        "gradient." + part.name,
+        view_of(parameters.gradients().subspan(part.owned.begin, part.count()), part.shape));
   }
-  const std::span<float> all = parameters.values();
+  const std::span<float> all =
+      parameters.values().subspan(share.owned.begin, share.owned.end - share.owned.begin);
   states.bind("value", view_of(all, Shape{static_cast<int64_t>(all.size())}));
 }
 
@@ -123,41 +136,62 @@ void write_hyper(TensorView hyper, const OptimizerOptions& options, int64_t step
 
 }  // namespace
 
-Optimizer::Optimizer(const OptimizerOptions& options, graph::ParameterStore& parameters,
-                     ThreadPool& pool)
-    : options_(options), parameters_(parameters) {
-  bind(options_, parameters_, states_);
+Optimizer::Optimizer(const OptimizerOptions& options, const OptimizerShare& share,
+                     graph::ParameterStore& parameters, ThreadPool& pool)
+    : options_(options), share_(share), parameters_(parameters) {
+  bind(options_, share_, parameters_, states_);
   executor_ = std::make_unique<graph::Executor>(
-      graph::Plan(trace_step(options_, parameters_), graph::PlanOptions{}), parameters_, states_,
-      pool);
+      graph::Plan(trace_step(options_, share_, parameters_), graph::PlanOptions{}), parameters_,
+      states_, pool);
   if (averages()) reset_average();
 }
 
 Optimizer::~Optimizer() = default;
 
-void Optimizer::step(int64_t step, double learning_rate) {
+void Optimizer::step(int64_t step, double learning_rate, float norm) {
   write_hyper(executor_->input("hyper"), options_, step, learning_rate);
+  if (share_.norm_given) *executor_->input("norm").f32() = norm;
   executor_->run();
 }
 
-float Optimizer::gradient_norm() const { return *executor_->output("norm").f32(); }
+float Optimizer::gradient_norm() const {
+  return *(share_.norm_given ? executor_->input("norm") : executor_->output("norm")).f32();
+}
+
+std::span<float> Optimizer::owned_values() const {
+  return parameters_.values().subspan(share_.owned.begin, share_.owned.end - share_.owned.begin);
+}
+
+std::span<float> Optimizer::state(const std::string& name) const {
+  const auto found = states_.entries().find(name);
+  return found == states_.entries().end() ? std::span<float>() : found->second.view.f32_span();
+}
 
 void Optimizer::swap_average() {
-  const std::span<float> average = states_.entries().at("average").view.f32_span();
-  std::swap_ranges(average.begin(), average.end(), parameters_.values().begin());
+  const std::span<float> average = state("average");
+  std::swap_ranges(average.begin(), average.end(), owned_values().begin());
 }
 
 void Optimizer::reset_average() {
-  const std::span<float> values = parameters_.values();
-  std::copy(values.begin(), values.end(), states_.entries().at("average").view.f32_span().begin());
+  const std::span<float> values = owned_values();
+  std::copy(values.begin(), values.end(), state("average").begin());
 }
 
 std::vector<Optimizer::State> Optimizer::states() const {
   std::vector<State> states;
-  for (const auto& [name, entry] : states_.entries()) {
-    if (entry.buffer.size() == 0) continue;  // bound: the store's own values and gradients
-    states.push_back({name, entry.view.f32_span()});
+  const auto add = [&](const std::string& name, Shards::Range whole, Shards::Range owned) {
+    const size_t begin = owned.end > owned.begin ? owned.begin - whole.begin : 0;
+    states.push_back({name, whole.end - whole.begin, begin, state(name)});
+  };
+  for (const Part& part : parts_of(options_, share_, parameters_)) {
+    if (part.muon) {
+      add("momentum." + part.name, part.whole, part.owned);
+    } else {
+      add("m." + part.name, part.whole, part.owned);
+      add("v." + part.name, part.whole, part.owned);
+    }
   }
+  if (averages()) add("average", {0, parameters_.arena_floats()}, share_.owned);
   return states;
 }
 
@@ -165,14 +199,14 @@ size_t Optimizer::allocated_bytes() const {
   return states_.allocated_bytes() + executor_->allocated_bytes();
 }
 
-size_t Optimizer::planned_bytes(const OptimizerOptions& options,
+size_t Optimizer::planned_bytes(const OptimizerOptions& options, const OptimizerShare& share,
                                 const graph::ParameterStore& parameters, DeviceKind device) {
-  size_t bytes =
-      graph::Plan(trace_step(options, parameters), graph::PlanOptions{}).bytes(device).total();
-  for (const Part& part : parts_of(options, parameters)) {
+  size_t bytes = graph::Plan(trace_step(options, share, parameters), graph::PlanOptions{})
+                     .bytes(device)
+                     .total();
+  for (const Part& part : parts_of(options, share, parameters))
     bytes += part.count() * sizeof(float) * (part.muon ? 1 : 2);
-  }
-  if (options.ema > 0) bytes += parameters.arena_floats() * sizeof(float);
+  if (options.ema > 0) bytes += (share.owned.end - share.owned.begin) * sizeof(float);
   return bytes;
 }
 

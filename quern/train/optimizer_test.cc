@@ -61,7 +61,7 @@ TEST(Optimizer, TenStepsAgreeWithFloat64) {
   OptimizerOptions options;
   options.ema = 0.9F;
   options.weight_decay = 0.3F;
-  Optimizer optimizer(options, store, pool);
+  Optimizer optimizer(options, OptimizerShare::all(store), store, pool);
   std::vector<Reference> references(4);
   std::vector<std::vector<double>> average(4);
   for (int32_t i = 0; i < 4; ++i) {
@@ -119,8 +119,9 @@ TEST(Optimizer, PaddingStaysZeroAndMemoryIsAsPlanned) {
     OptimizerOptions options;
     options.muon = muon;
     options.ema = 0.5F;
-    Optimizer optimizer(options, store, pool);
-    EXPECT_EQ(optimizer.allocated_bytes(), Optimizer::planned_bytes(options, store));
+    Optimizer optimizer(options, OptimizerShare::all(store), store, pool);
+    EXPECT_EQ(optimizer.allocated_bytes(),
+              Optimizer::planned_bytes(options, OptimizerShare::all(store), store));
     // Every moment is a state of the checkpoint: two a parameter for AdamW, one for Muon.
     size_t floats = 0;
     for (const auto& state : optimizer.states()) floats += state.values.size();
@@ -135,7 +136,7 @@ TEST(Optimizer, MuonTurnsAMatrixTowardsOrthogonal) {
   options.muon = true;
   options.weight_decay = 0;
   options.clip = 0;
-  Optimizer optimizer(options, store, pool);
+  Optimizer optimizer(options, OptimizerShare::all(store), store, pool);
   const auto before =
       std::vector<float>(store.value(0).f32_span().begin(), store.value(0).f32_span().end());
   fill_gradients(store, 0);

@@ -12,6 +12,7 @@ nlohmann::ordered_json metrics_head(const TrainRequest& request, const TrainSumm
   return {{"run", summary.run.string()},
           {"task", task},
           {"device", request.gpu == nullptr ? "cpu" : "cuda"},
+          {"ranks", request.ranks->size()},
           {"parameters", summary.parameters},
           {"steps", result.steps},
           {"seconds", result.seconds},

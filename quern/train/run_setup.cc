@@ -7,22 +7,23 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
+#include "quern/kernels/cpu/machine.h"
+#include "quern/train/memory.h"
 
 namespace quern::train {
 namespace {
 
 /// What may differ between a run and the run that goes on with it: nothing of these changes what a
 /// step does.
-constexpr std::array<std::string_view, 10> kFree = {"threads",
-                                                    "device",
-                                                    "memory",
-                                                    "train.steps",
-                                                    "train.epochs",
-                                                    "train.time",
-                                                    "train.patience",
-                                                    "train.evaluate_every",
-                                                    "train.checkpoint_every",
-                                                    "bit_exact"};
+constexpr std::array<std::string_view, 9> kFree = {"threads",
+                                                   "device",
+                                                   "memory",
+                                                   "train.steps",
+                                                   "train.epochs",
+                                                   "train.time",
+                                                   "train.patience",
+                                                   "train.evaluate_every",
+                                                   "train.checkpoint_every"};
 
 bool is_free(std::string_view key) {
   return std::find(kFree.begin(), kFree.end(), key) != kFree.end();
@@ -46,9 +47,34 @@ run::Options resumed_options(const fs::path& folder, const run::Options& said) {
   return options;
 }
 
+uint64_t memory_there_on(kernels::cuda::Gpu& gpu, uint64_t limit) {
+  const uint64_t free = gpu.driver().free_bytes();
+  return limit == 0 ? free : std::min(limit, free);
+}
+
+constexpr const char* kBegun = "begun";
+constexpr const char* kFinished = "finished";
+
+/// The root has decided the options and learned the tokenizer; the others take both from the
+/// folder.
+OpenedRun follow_root(const TrainRequest& request) {
+  OpenedRun opened;
+  opened.finished = request.ranks->from_root(std::string()) == kFinished;
+  opened.going_on = true;
+  if (!opened.finished) opened.options = resumed_options(request.run, request.options);
+  return opened;
+}
+
 }  // namespace
 
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter) {
+  if (request.gpu != nullptr && request.ranks->size() > 1) {
+    throw UsageError("bad_value",
+                     fmt::format("--device cuda with {} ranks: ranks train on processors",
+                                 request.ranks->size()),
+                     "leave --device out, or start one process");
+  }
+  if (!request.ranks->root()) return follow_root(request);
   const fs::path& folder = request.run;
   OpenedRun opened;
   const bool exists = run::is_run_folder(folder);
@@ -56,6 +82,7 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
     if (run::is_finished(folder)) {
       reporter.note(fmt::format("{}: the run is finished; nothing to do", folder.string()));
       opened.finished = true;
+      request.ranks->from_root(std::string(kFinished));
       return opened;
     }
     opened.options = resumed_options(folder, request.options);
@@ -74,6 +101,34 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
                      "give --steps or --epochs instead of --time");
   }
   return opened;
+}
+
+void begin_run(const TrainRequest& request, const std::function<void()>& write) {
+  if (!request.ranks->root()) return;
+  write();
+  request.ranks->from_root(std::string(kBegun));
+}
+
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
+                      const run::Options& options, const Ranks& ranks, Reporter& reporter,
+                      std::string_view also) {
+  const uint64_t limit = options.bytes("memory");
+  const uint64_t there = engine.gpu == nullptr ? memory_there(limit, ranks.on_this_machine())
+                                               : memory_there_on(*engine.gpu, limit);
+  const MemoryNeed need = fit_memory(problem, engine, there, ranks.rank(), ranks.size());
+  require_memory(need.total(), there, options.text("model.size"), also);
+  const graph::Recompute again = engine.recompute;
+  if (again != graph::Recompute{}) {
+    reporter.note(fmt::format(
+        "memory: to fit {}, backward makes again the norms and gated units of {} layers, and "
+        "everything of {}",
+        format_bytes(static_cast<double>(there)), again.light, again.full));
+  }
+  return need;
+}
+
+double peak_flops(const kernels::cuda::Gpu* gpu, ThreadPool& pool) {
+  return gpu == nullptr ? 1e9 * kernels::cpu::measure_gflops({pool}, false) : 0;
 }
 
 TrainSummary finished_summary(const fs::path& folder) {
@@ -101,6 +156,8 @@ EngineOptions engine_options(const run::Options& options, kernels::cuda::Gpu* gp
   engine.batch = options.integer("train.batch");
   engine.accumulate = options.integer("train.accumulate");
   engine.seed = static_cast<uint64_t>(options.integer("seed"));
+  // On a GPU, where ranks are refused, the bits are the same anyway.
+  engine.exact = options.boolean("bit_exact") && gpu == nullptr;
   const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
   engine.optimizer.muon = options.text("train.optimizer") == "muon";
   engine.optimizer.beta1 = real("train.beta1");

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "quern/base/progress.h"
 #include "quern/run/options.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/ranks.h"
 #include "quern/train/trainer.h"
 
 // What training begins with, whatever it learns.
@@ -22,6 +25,7 @@ struct TrainRequest {
   run::Options options;
   kernels::cuda::Gpu* gpu = nullptr;  // null: the processor trains
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::shared_ptr<Ranks> ranks = std::make_shared<Ranks>();  // alone
 };
 
 /// What came of it. Losses in nats a token.
@@ -48,9 +52,22 @@ struct OpenedRun {
   bool finished = false;  // --resume of a finished run: nothing to do
 };
 /// Throws UsageError: a run is there already; options that contradict it, that `task` does not
-/// read, or that --bit-exact refuses.
+/// read, or that --bit-exact refuses. Ranks other than the root wait for begin_run() there, and
+/// then go on with the run that it has begun.
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter);
+/// What is written before training, by the root alone; then lets the other ranks begin.
+void begin_run(const TrainRequest& request, const std::function<void()>& write);
 TrainSummary finished_summary(const fs::path& folder);
+
+/// Decides what backward recomputes so that this rank fits in `memory` and in what is free where it
+/// trains, and says so. Throws Error("not_enough_memory") when nothing fits, with what may be done
+/// `also`.
+MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
+                      const run::Options& options, const Ranks& ranks, Reporter& reporter,
+                      std::string_view also = {});
+
+/// FLOP a second that the processor reaches where it trains; 0 where a GPU does.
+double peak_flops(const kernels::cuda::Gpu* gpu, ThreadPool& pool);
 
 /// Of all that must be the same for going on with a run.
 std::string options_fingerprint(const run::Options& options, const run::Pipeline& pipeline);

@@ -12,7 +12,6 @@
 #include "quern/data/number.h"
 #include "quern/data/table_reader.h"
 #include "quern/infer/item_ranker.h"
-#include "quern/kernels/cpu/machine.h"
 #include "quern/metrics/ease.h"
 #include "quern/metrics/recommendation.h"
 #include "quern/run/defaults.h"
@@ -20,10 +19,10 @@
 #include "quern/task/item_scores.h"
 #include "quern/task/recommend.h"
 #include "quern/train/experiment_log.h"
-#include "quern/train/memory.h"
 #include "quern/train/recommend_report.h"
 #include "quern/train/regularisation.h"
 #include "quern/train/row_events.h"
+#include "quern/train/run_loop.h"
 #include "quern/train/run_metrics.h"
 
 namespace quern::train {
@@ -41,16 +40,16 @@ class RecommendTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    OpenedRun opened = open_run(request_, "recommend", reporter_);
-    if (opened.finished) return finished_summary(folder_);
-    options_ = std::move(opened.options);
-    going_on_ = opened.going_on;
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    opened_ = open_run(request_, "recommend", reporter_);
+    if (opened_.finished) return finished_summary(folder_);
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     read_log_of_users();
-    if (!going_on_) decide();
+    if (!opened_.going_on) decide();
     prepare();
-    score_baselines();
+    if (root()) score_baselines();
     train_model();
+    if (!root()) return summary_;
     if (summary_.result.stopped_because == StopReason::kInterrupted) {
       summary_.metrics_json = metrics();
     } else {
@@ -60,6 +59,9 @@ class RecommendTraining {
   }
 
  private:
+  /// Whether this process writes the run folder and judges what came of it.
+  bool root() const { return request_.ranks->root(); }
+
   uint64_t seed() const { return static_cast<uint64_t>(options_.integer("seed")); }
 
   features::HistorySplit split(const data::Interactions& log) const {
@@ -180,7 +182,7 @@ class RecommendTraining {
     if (config_.side_slots > 0)
       config_.entry_dropout = static_cast<float>(options_.number("regularise.item_dropout"));
     config_.validate();
-    const EngineOptions engine = engine_options(options_, request_.gpu);
+    EngineOptions engine = engine_options(options_, request_.gpu);
     task::ItemTraining training;
     training.token_dropout = options_.number("regularise.token_dropout");
     training.candidates = options_.integer("train.candidates");
@@ -189,19 +191,20 @@ class RecommendTraining {
     training.seed = seed();
     require_candidates(training.candidates);
     problem_ = std::make_unique<task::ItemProblem>(config_, log_, training);
-    const MemoryNeed need = memory_need(*problem_, engine);
-    require_memory(
-        need.total(), options_.bytes("memory"), options_.text("model.size"),
+    const MemoryNeed need = fit_memory(
+        *problem_, engine, options_, *request_.ranks, reporter_,
         fmt::format("{} items, each with a row of weights and a score at every position: "
                     "leave out the rare ones with --set data.min_count=5",
                     with_commas(static_cast<int64_t>(pipeline_.items.size()))));
-    peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
-    run::create_run_folder(folder_);
-    write_file(folder_ / run::kPipelineFile, run::to_json(pipeline_));
-    write_file(folder_ / run::kHistoriesFile, features::to_json_lines(histories_));
-    // Last: with this file the folder counts as a run.
-    write_file(folder_ / run::kOptionsFile, options_.to_toml());
-    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
+    peak_flops_ = peak_flops(request_.gpu, *pool_);
+    begin_run(request_, [this] {
+      run::create_run_folder(folder_);
+      write_file(folder_ / run::kPipelineFile, run::to_json(pipeline_));
+      write_file(folder_ / run::kHistoriesFile, features::to_json_lines(histories_));
+      // Last: with this file the folder counts as a run.
+      write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    });
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_, *request_.ranks);
     summary_.parameters = engine_->parameters().count();
     summary_.planned_bytes = engine_->planned_bytes();
     summary_.allocated_bytes = engine_->allocated_bytes();
@@ -276,25 +279,12 @@ class RecommendTraining {
     TrainerOptions options = trainer_options(options_);
     options.started = request_.started;
     options.peak_flops = peak_flops_;
-    options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = options_fingerprint(options_, pipeline_.record);
     options.finish_seconds = 3;
-    ExperimentLog log(folder_, 0, {});
-    Trainer trainer(*engine_, options, reporter_, log);
-    if (request_.resume) {
-      if (going_on_ && trainer.resume()) {
-        trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
-      } else {
-        reporter_.note("no checkpoint to resume from: training starts afresh");
-        log.on_resume(0);
-      }
-    } else {
-      log.write_options(options_, std::vector<std::string>{"final/loss_validation",
-                                                           fmt::format("final/ndcg@{}", kShown)});
-    }
-    summary_.result = trainer.run();
-    run::save_model(folder_, config_, engine_->parameters());
-    log.finish(summary_.result);
+    RunLoop loop{&request_, &opened_, options};
+    loop.metric_tags = {"final/loss_validation", fmt::format("final/ndcg@{}", kShown)};
+    summary_.result = run_loop(*engine_, std::move(loop), reporter_);
+    if (root()) run::save_model(folder_, config_, engine_->parameters());
   }
 
   void finish() {
@@ -368,8 +358,8 @@ class RecommendTraining {
   const TrainRequest& request_;
   Reporter& reporter_;
   fs::path folder_;
-  run::Options options_;
-  bool going_on_ = false;
+  OpenedRun opened_;
+  run::Options& options_ = opened_.options;
   double peak_flops_ = 1;
   run::ItemPipeline pipeline_;
   features::Histories histories_;

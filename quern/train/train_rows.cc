@@ -6,14 +6,13 @@
 #include <memory>
 
 #include "quern/infer/row_predictor.h"
-#include "quern/kernels/cpu/machine.h"
 #include "quern/task/background.h"
 #include "quern/train/experiment_log.h"
-#include "quern/train/memory.h"
 #include "quern/train/row_calibration.h"
 #include "quern/train/row_data.h"
 #include "quern/train/row_events.h"
 #include "quern/train/row_report.h"
+#include "quern/train/run_loop.h"
 
 namespace quern::train {
 namespace {
@@ -26,35 +25,37 @@ class RowTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    OpenedRun opened = open_run(request_, "classify", reporter_);
-    if (opened.finished) return finished_summary(folder_);
-    options_ = std::move(opened.options);
-    going_on_ = opened.going_on;
+    opened_ = open_run(request_, "classify", reporter_);
+    if (opened_.finished) return finished_summary(folder_);
     if (!options_.text("data.costs").empty())
       threshold_by_costs(std::string(options_.text("data.costs")));  // refuses before training
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     data_ = std::make_unique<RowData>(options_, reporter_, *pool_);
     data_->read(request_.data);
-    if (!going_on_) data_->decide();
-    data_->make_tokenizer(going_on_ ? folder_ / run::kTokenizerFile : fs::path());
+    if (!opened_.going_on) data_->decide();
+    data_->make_tokenizer(opened_.going_on ? folder_ / run::kTokenizerFile : fs::path());
     data_->divide();
     config_ = data_->configure();
-    data_->score_baselines();
+    if (root()) data_->score_baselines();
     if (config_.linear) data_->fit_linear();
     data_->prepare(config_);
     prepare();
     for (size_t fold = 0; fold < parts().size(); ++fold) {
       train_fold(fold);
       if (summary_.result.stopped_because == StopReason::kInterrupted) {
-        summary_.metrics_json = row_metrics_json(report_of(), request_, summary_);
+        if (root()) summary_.metrics_json = row_metrics_json(report_of(), request_, summary_);
         return summary_;
       }
     }
-    finish();
+    if (root()) finish();
     return summary_;
   }
 
  private:
+  /// Whether this process writes the run folder and judges what came of it.
+  bool root() const { return request_.ranks->root(); }
+
   std::span<const RowData::Part> parts() const { return data_->parts(); }
 
   std::unique_ptr<task::RowsProblem> problem_of(size_t fold) const {
@@ -69,22 +70,25 @@ class RowTraining {
   }
 
   EngineOptions engine_of(size_t fold) const {
-    EngineOptions engine = engine_options(options_, request_.gpu);
+    EngineOptions engine = engine_;
     engine.seed += fold;
     return engine;
   }
 
   void prepare() {
-    const MemoryNeed need = memory_need(*problem_of(0), engine_of(0));
-    require_memory(need.total(), options_.bytes("memory"), options_.text("model.size"));
-    peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
-    run::create_run_folder(folder_);
-    if (data_->tokenizer() != nullptr) data_->tokenizer()->save(folder_ / run::kTokenizerFile);
-    if (config_.linear) data_->linear().save(folder_ / run::kLinearFile);
-    write_file(folder_ / run::kPipelineFile, run::to_json(data_->pipeline()));
-    save_background();
-    // Last: with this file the folder counts as a run.
-    write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    engine_ = engine_options(options_, request_.gpu);
+    const MemoryNeed need =
+        fit_memory(*problem_of(0), engine_, options_, *request_.ranks, reporter_);
+    peak_flops_ = peak_flops(request_.gpu, *pool_);
+    begin_run(request_, [this] {
+      run::create_run_folder(folder_);
+      if (data_->tokenizer() != nullptr) data_->tokenizer()->save(folder_ / run::kTokenizerFile);
+      if (config_.linear) data_->linear().save(folder_ / run::kLinearFile);
+      write_file(folder_ / run::kPipelineFile, run::to_json(data_->pipeline()));
+      save_background();
+      // Last: with this file the folder counts as a run.
+      write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    });
     model::declare_encoder(config_, parameters_);
     parameters_.allocate();
     summary_.parameters = parameters_.count();
@@ -117,7 +121,7 @@ class RowTraining {
     return folder_ / run::kFoldFolder / fmt::format("{}-done", fold);
   }
 
-  TrainerOptions trainer_of(size_t fold, const Engine& engine) const {
+  TrainerOptions trainer_of(const Engine& engine) const {
     TrainerOptions options = trainer_options(options_);
     options.started = request_.started;
     if (options.seconds > 0 && parts().size() > 1) {
@@ -126,7 +130,6 @@ class RowTraining {
       options.started = std::chrono::steady_clock::now();
     }
     options.peak_flops = peak_flops_;
-    options.checkpoints = folder_of(fold) / run::kCheckpointFolder;
     options.fingerprint = options_fingerprint(options_, data_->pipeline().record);
     options.finish_seconds = parts().size() > 1 ? 0.1 : 1;
     // Once an epoch; small data not so often that evaluation takes the time.
@@ -145,35 +148,29 @@ class RowTraining {
     }
     if (parts().size() > 1) reporter_.note(fmt::format("fold {} of {}", fold + 1, parts().size()));
     const auto problem = problem_of(fold);
-    Engine engine(*problem, engine_of(fold), *pool_);
+    Engine engine(*problem, engine_of(fold), *pool_, *request_.ranks);
     summary_.planned_bytes = engine.planned_bytes();
     summary_.allocated_bytes = engine.allocated_bytes();
-    const fs::path folder = folder_of(fold);
-    fs::create_directories(folder / run::kCheckpointFolder);
-    ExperimentLog log(folder, 0, {});
-    log.score_with(
-        [&] { return evaluation_scores(data_->pipeline(), *problem, data_->known().targets); });
-    Trainer trainer(engine, trainer_of(fold, engine), reporter_, log);
-    TrainResult result;
-    if (going_on_ && fs::exists(weights_of(fold) / run::kWeightsFile)) {
-      result = finished_fold(fold, engine);
-    } else {
-      if (going_on_ && trainer.resume()) {
-        trainer.recall(read_log(folder / run::kLogFile).evaluations);
-      } else {
-        if (request_.resume && fold == 0)
-          reporter_.note("no checkpoint to resume from: training starts afresh");
-        log.on_resume(0);
-        log.write_options(options_, std::vector<std::string>{
-                                        "final/loss_validation",
-                                        "final/" + task::main_metric(data_->pipeline()).name});
-      }
-      result = trainer.run();
-    }
-    if (parts().size() == 1 || result.stopped_because != StopReason::kInterrupted)
+    const bool done = opened_.going_on && fs::exists(weights_of(fold) / run::kWeightsFile);
+    // What the root sees counts.
+    const TrainResult result = request_.ranks->from_root(done ? 1 : 0) > 0
+                                   ? finished_fold(fold, engine)
+                                   : train_now(fold, engine, *problem);
+    if (root() && (parts().size() == 1 || result.stopped_because != StopReason::kInterrupted))
       keep(fold, engine);
     add(result, fold);
-    log.finish(result);
+  }
+
+  TrainResult train_now(size_t fold, Engine& engine, const task::RowsProblem& problem) {
+    RunLoop loop{&request_, &opened_, trainer_of(engine)};
+    loop.folder = folder_of(fold);
+    if (root()) fs::create_directories(loop.folder / run::kCheckpointFolder);
+    loop.metric_tags = {"final/loss_validation",
+                        "final/" + task::main_metric(data_->pipeline()).name};
+    loop.scores = [&] {
+      return evaluation_scores(data_->pipeline(), problem, data_->known().targets);
+    };
+    return run_loop(engine, std::move(loop), reporter_);
   }
 
   /// Of a run that is gone on with: a fold that was done before.
@@ -279,8 +276,9 @@ class RowTraining {
   const TrainRequest& request_;
   Reporter& reporter_;
   fs::path folder_;
-  run::Options options_;
-  bool going_on_ = false;
+  OpenedRun opened_;
+  run::Options& options_ = opened_.options;
+  EngineOptions engine_;  // of the first fold
   double peak_flops_ = 1;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<RowData> data_;

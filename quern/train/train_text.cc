@@ -12,17 +12,15 @@
 #include "quern/base/hash.h"
 #include "quern/features/token_cache.h"
 #include "quern/infer/generate.h"
-#include "quern/kernels/cpu/machine.h"
 #include "quern/metrics/ngram.h"
 #include "quern/run/defaults.h"
 #include "quern/run/run_folder.h"
 #include "quern/task/generate.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/experiment_log.h"
-#include "quern/train/memory.h"
 #include "quern/train/regularisation.h"
+#include "quern/train/run_loop.h"
 #include "quern/train/run_metrics.h"
-#include "quern/train/run_setup.h"
 #include "quern/train/training_report.h"
 
 namespace quern::train {
@@ -36,32 +34,34 @@ class TextTraining {
 
   TrainSummary run() {
     summary_.run = folder_;
-    OpenedRun opened = open_run(request_, "generate", reporter_);
-    if (opened.finished) return finished_summary(folder_);
-    options_ = std::move(opened.options);
-    going_on_ = opened.going_on;
+    opened_ = open_run(request_, "generate", reporter_);
+    if (opened_.finished) return finished_summary(folder_);
     prepare_data();
     prepare_model();
-    score_baseline();
+    if (root()) score_baseline();
     train();
-    if (summary_.result.stopped_because != StopReason::kInterrupted) {
+    if (root() && summary_.result.stopped_because != StopReason::kInterrupted) {
       write_results();
     }
     return summary_;
   }
 
  private:
+  /// Whether this process writes the run folder and judges what came of it.
+  bool root() const { return request_.ranks->root(); }
+
   void prepare_data() {
-    pool_ = std::make_unique<ThreadPool>(static_cast<int>(options_.integer("threads")));
+    pool_ = std::make_unique<ThreadPool>(
+        request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     data::TextCorpus corpus =
         data::open_text_corpus(request_.data, task::text_options(options_), reporter_);
-    if (!going_on_) {
+    if (!opened_.going_on) {
       const data::PartCounts& counts = corpus.counts()[data::Part::kTrain];
       run::decide_text(options_, {counts.bytes, counts.characters});
       note_decisions();
     }
     const fs::path tokenizer_path = folder_ / run::kTokenizerFile;
-    const bool has_tokenizer = going_on_ && fs::exists(tokenizer_path);
+    const bool has_tokenizer = opened_.going_on && fs::exists(tokenizer_path);
     auto tokenizer = has_tokenizer ? features::Tokenizer::load(tokenizer_path)
                                    : task::make_tokenizer(corpus, options_, reporter_);
     const fs::path cache = features::usable_cache_folder(folder_ / run::kCacheFolder, reporter_);
@@ -102,19 +102,20 @@ class TextTraining {
 
   void prepare_model() {
     config_ = run::model_config(options_, static_cast<int64_t>(task_.tokenizer->vocabulary()));
-    const EngineOptions engine = engine_options(options_, request_.gpu);
+    EngineOptions engine = engine_options(options_, request_.gpu);
     problem_ = std::make_unique<task::TextProblem>(config_, task_.train, task_.validation,
                                                    options_.number("regularise.token_dropout"),
                                                    engine.seed);
-    require_memory(memory_need(*problem_, engine).total(), options_.bytes("memory"),
-                   options_.text("model.size"));
-    peak_flops_ = 1e9 * kernels::cpu::measure_gflops({*pool_}, false);
-    run::create_run_folder(folder_);
-    task_.tokenizer->save(folder_ / run::kTokenizerFile);
-    write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
-    // Last: with this file the folder counts as a run.
-    write_file(folder_ / run::kOptionsFile, options_.to_toml());
-    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_);
+    const MemoryNeed need = fit_memory(*problem_, engine, options_, *request_.ranks, reporter_);
+    peak_flops_ = peak_flops(request_.gpu, *pool_);
+    begin_run(request_, [this] {
+      run::create_run_folder(folder_);
+      task_.tokenizer->save(folder_ / run::kTokenizerFile);
+      write_file(folder_ / run::kPipelineFile, run::to_json(task_.pipeline));
+      // Last: with this file the folder counts as a run.
+      write_file(folder_ / run::kOptionsFile, options_.to_toml());
+    });
+    engine_ = std::make_unique<Engine>(*problem_, engine, *pool_, *request_.ranks);
     summary_.parameters = engine_->parameters().count();
     summary_.planned_bytes = engine_->planned_bytes();
     summary_.allocated_bytes = engine_->allocated_bytes();
@@ -123,8 +124,7 @@ class TextTraining {
         "threads",
         config_.preset, config_.layers, config_.heads, config_.width, config_.context,
         format_count(static_cast<double>(summary_.parameters)),
-        format_bytes(static_cast<double>(memory_need(*problem_, engine).total())),
-        pool_->threads()));
+        format_bytes(static_cast<double>(need.total())), pool_->threads()));
   }
 
   std::string sample(Engine& engine, uint64_t draw = 0) {
@@ -139,26 +139,14 @@ class TextTraining {
     TrainerOptions options = trainer_options(options_);
     options.started = request_.started;
     options.peak_flops = peak_flops_;
-    options.checkpoints = folder_ / run::kCheckpointFolder;
     options.fingerprint = options_fingerprint(options_, task_.pipeline);
     options.bytes_per_token = task_.bytes_per_token;
     options.finish_seconds = 1;
-    ExperimentLog log(folder_, options.bytes_per_token,
-                      [this](Engine& engine) { return sample(engine); });
-    Trainer trainer(*engine_, options, reporter_, log);
-    if (request_.resume) {
-      if (going_on_ && trainer.resume()) {
-        trainer.recall(read_log(folder_ / run::kLogFile).evaluations);
-      } else {
-        reporter_.note("no checkpoint to resume from: training starts afresh");
-        log.on_resume(0);
-      }
-    } else {
-      log.write_options(options_, std::vector<std::string>{"loss/validation", "bits_per_byte"});
-    }
-    summary_.result = trainer.run();
-    run::save_model(folder_, config_, engine_->parameters());
-    log.finish(summary_.result);
+    RunLoop loop{&request_, &opened_, options};
+    loop.metric_tags = {"loss/validation", "bits_per_byte"};
+    loop.sample = [this](Engine& engine) { return sample(engine); };
+    summary_.result = run_loop(*engine_, std::move(loop), reporter_);
+    if (root()) run::save_model(folder_, config_, engine_->parameters());
     summary_.bits_per_byte =
         bits_per_byte(summary_.result.validation.loss, options.bytes_per_token);
     summary_.metrics_json = metrics();
@@ -219,8 +207,8 @@ class TextTraining {
   const TrainRequest& request_;
   Reporter& reporter_;
   fs::path folder_;
-  run::Options options_;
-  bool going_on_ = false;
+  OpenedRun opened_;
+  run::Options& options_ = opened_.options;
   double peak_flops_ = 1;
   task::GenerateTask task_;
   metrics::NgramBaseline baseline_;

@@ -10,6 +10,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/interrupt.h"
+#include "quern/train/gather.h"
 
 namespace quern::train {
 namespace {
@@ -63,21 +64,31 @@ double Trainer::time_left() const {
   return options_.seconds - spent() - reserve;
 }
 
+/// The newest whole checkpoint, as the root sees the folder; empty where there is none.
+fs::path Trainer::newest_checkpoint() const {
+  std::string path;
+  if (engine_.ranks().root()) {
+    std::vector<std::string> damaged;
+    const auto found = find_checkpoint(options_.checkpoints, &damaged);
+    for (const std::string& message : damaged) reporter_.note(message + "; an older one is taken");
+    if (found) path = found->path.string();
+  }
+  return engine_.ranks().from_root(path);
+}
+
 bool Trainer::resume() {
   if (options_.checkpoints.empty()) return false;
-  std::vector<std::string> damaged;
-  const auto found = find_checkpoint(options_.checkpoints, &damaged);
-  for (const std::string& message : damaged) reporter_.note(message + "; an older one is taken");
-  if (!found) return false;
-  if (found->progress.fingerprint != options_.fingerprint) {
+  const fs::path path = newest_checkpoint();
+  if (path.empty()) return false;
+  if (verify_checkpoint(path).fingerprint != options_.fingerprint) {
     throw UsageError(
         "other_run",
         fmt::format("{}: the checkpoint is of another run: data, tokenizer, model or training "
                     "options differ",
-                    found->path.string()),
+                    path.string()),
         "resume with the same data and options, or choose another --out");
   }
-  progress_ = load_checkpoint(found->path, engine_.tensors());
+  progress_ = load_checkpoint(path, engine_.tensors());
   seconds_before_ = progress_.seconds;
   last_train_loss_ = progress_.train_loss;
   saved_step_ = progress_.step;
@@ -113,7 +124,10 @@ void Trainer::estimate_steps(double step_seconds) {
   if (options_.epochs > 0) {
     total = std::min(total, std::lround(options_.epochs * engine_.steps_per_epoch()));
   }
-  progress_.total_steps = std::max<int64_t>(total, progress_.step + 1);
+  total = std::max<int64_t>(total, progress_.step + 1);
+  // Clocks differ; the root's decides.
+  progress_.total_steps =
+      static_cast<int64_t>(engine_.ranks().from_root(static_cast<double>(total)));
 }
 
 void Trainer::plan_steps() {
@@ -213,7 +227,8 @@ void Trainer::save() {
   if (options_.checkpoints.empty() || saved_step_ == progress_.step) return;
   progress_.seconds = spent();
   const auto begin = Clock::now();
-  save_checkpoint(options_.checkpoints, progress_, engine_.tensors());
+  const GatheredTensors whole = gather(engine_.ranks(), engine_.tensors());
+  if (engine_.ranks().root()) save_checkpoint(options_.checkpoints, progress_, whole.tensors);
   saved_at_ = Clock::now();
   save_seconds_ = seconds_between(begin, saved_at_);
   saved_step_ = progress_.step;
@@ -225,14 +240,15 @@ void Trainer::save_when_due() {
                        : seconds_between(saved_at_, Clock::now()) >
                              std::max(kCheckpointSeconds,
                                       20 * save_seconds_);  // at most a twentieth of the time
-  if (due) save();
+  if (engine_.ranks().any(due)) save();
 }
 
 bool Trainer::past_deadline() const { return options_.seconds > 0 && time_left() < step_average_; }
 
 std::optional<StopReason> Trainer::reason_to_stop() const {
-  if (interrupted()) return StopReason::kInterrupted;
-  if (past_deadline() && progress_.step > 0) return StopReason::kTime;
+  // A signal may reach some of the ranks, and clocks differ.
+  if (engine_.ranks().any(interrupted())) return StopReason::kInterrupted;
+  if (engine_.ranks().any(past_deadline()) && progress_.step > 0) return StopReason::kTime;
   if (progress_.step >= progress_.total_steps) {
     if (options_.steps > 0 && progress_.step >= options_.steps) return StopReason::kSteps;
     if (options_.epochs > 0 &&

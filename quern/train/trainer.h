@@ -88,6 +88,7 @@ class Trainer {
   TrainResult run();
 
  private:
+  fs::path newest_checkpoint() const;
   double spent() const;
   double time_left() const;
   void plan_steps();

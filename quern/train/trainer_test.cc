@@ -99,11 +99,12 @@ class TrainerTest : public testing::Test {
   task::TokenStream train_ = make_stream(2000, 1);
   task::TokenStream validation_ = make_stream(300, 2);
   ThreadPool pool_{2};
+  Ranks alone_;
   std::vector<std::unique_ptr<task::Problem>> problems_;
 };
 
 TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
-  Engine engine(problem(small_model()), engine_options(), pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
   const double before = engine.evaluate(task::Part::kValidation).loss;
   TrainerOptions options = trainer_options();
   options.steps = 200;
@@ -126,8 +127,8 @@ TEST_F(TrainerTest, SameBitsAtOneAndTwoThreads) {
   EngineOptions options = engine_options();
   options.optimizer.muon = true;
   ThreadPool one(1);
-  Engine a(problem(config), options, pool_);
-  Engine b(problem(config), options, one);
+  Engine a(problem(config), options, pool_, alone_);
+  Engine b(problem(config), options, one, alone_);
   train(a, trainer_options());
   train(b, trainer_options());
   EXPECT_TRUE(same_bits(weights(a), weights(b)));
@@ -139,7 +140,7 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
   config.drop_path = 0.1F;
   EngineOptions options = engine_options();
   options.optimizer.ema = 0.9F;
-  Engine whole(problem(config, 0.1), options, pool_);
+  Engine whole(problem(config, 0.1), options, pool_, alone_);
   train(whole, trainer_options());
 
   struct Interrupter : TrainObserver {
@@ -149,12 +150,12 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
   } interrupter;
   TrainerOptions cut = trainer_options();
   cut.checkpoints = folder_;
-  Engine first(problem(config, 0.1), options, pool_);
+  Engine first(problem(config, 0.1), options, pool_, alone_);
   const TrainResult stopped = train(first, cut, false, &interrupter);
   EXPECT_EQ(stopped.stopped_because, StopReason::kInterrupted);
   EXPECT_EQ(stopped.steps, 13);
 
-  Engine second(problem(config, 0.1), options, pool_);
+  Engine second(problem(config, 0.1), options, pool_, alone_);
   const TrainResult result = train(second, cut, true);
   EXPECT_EQ(result.steps, 24);
   EXPECT_TRUE(same_bits(weights(whole), weights(second)));
@@ -163,10 +164,10 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
 TEST_F(TrainerTest, OtherOptionsCannotBeResumed) {
   TrainerOptions options = trainer_options();
   options.checkpoints = folder_;
-  Engine first(problem(small_model()), engine_options(), pool_);
+  Engine first(problem(small_model()), engine_options(), pool_, alone_);
   train(first, options);
   options.fingerprint = "other";
-  Engine second(problem(small_model()), engine_options(), pool_);
+  Engine second(problem(small_model()), engine_options(), pool_, alone_);
   TrainObserver nobody;
   Trainer trainer(second, options, silent_reporter(), nobody);
   EXPECT_THROW(trainer.resume(), UsageError);
@@ -176,8 +177,8 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
   EngineOptions whole = engine_options();
   EngineOptions parts = engine_options();
   parts.accumulate = 2;
-  Engine a(problem(small_model()), whole, pool_);
-  Engine b(problem(small_model()), parts, pool_);
+  Engine a(problem(small_model()), whole, pool_, alone_);
+  Engine b(problem(small_model()), parts, pool_, alone_);
   for (int64_t step = 0; step < 3; ++step) {
     EXPECT_NEAR(a.step(step, 1e-3), b.step(step, 1e-3), 1e-6);
     EXPECT_NEAR(a.gradient_norm(), b.gradient_norm(), 1e-6F * a.gradient_norm());
@@ -195,7 +196,7 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
     std::copy(values.begin(), values.end(), b.parameters().values().begin());
   }
   parts.accumulate = 3;
-  EXPECT_THROW(Engine(problem(small_model()), parts, pool_), UsageError);
+  EXPECT_THROW(Engine(problem(small_model()), parts, pool_, alone_), UsageError);
 }
 
 TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
@@ -203,7 +204,7 @@ TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
   TrainerOptions options = trainer_options();
   options.steps = 2000;
   options.patience = 6;
-  Engine engine(problem(small_model()), engine_options(), pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kPatience);
   EXPECT_EQ(result.steps, result.best_step + 6 * options.evaluate_every);
@@ -222,7 +223,7 @@ TEST_F(TrainerTest, StaysWithinTheTime) {
   options.seconds = 1.5;
   options.patience = 1000000;
   options.started = std::chrono::steady_clock::now();
-  Engine engine(problem(small_model()), engine_options(), pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kTime);
   EXPECT_LE(result.seconds, 1.6);
@@ -234,7 +235,7 @@ TEST_F(TrainerTest, EpochsCountWindows) {
   TrainerOptions options = trainer_options();
   options.steps = 0;
   options.epochs = 1;
-  Engine engine(problem(small_model()), engine_options(), pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kEpochs);
   EXPECT_EQ(result.steps, std::lround((1999 / 8 - 1) / 4.0));
@@ -246,7 +247,7 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
   options.warmup_steps = 0;
   EngineOptions engine_settings = engine_options();
   engine_settings.optimizer.clip = 0;
-  Engine engine(problem(small_model()), engine_settings, pool_);
+  Engine engine(problem(small_model()), engine_settings, pool_, alone_);
   try {
     train(engine, options);
     FAIL();
@@ -256,7 +257,7 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
 }
 
 TEST_F(TrainerTest, PartialEvaluationIsFixedAndEven) {
-  Engine engine(problem(small_model()), engine_options(), pool_);
+  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
   const Evaluation part = engine.evaluate(task::Part::kValidation, 10);
   EXPECT_FALSE(part.whole);
   EXPECT_LT(part.targets, 120);
@@ -266,7 +267,7 @@ TEST_F(TrainerTest, PartialEvaluationIsFixedAndEven) {
 TEST_F(TrainerTest, PlannedMemoryIsAllocatedMemory) {
   EngineOptions options = engine_options();
   options.optimizer.ema = 0.9F;
-  Engine engine(problem(small_model()), options, pool_);
+  Engine engine(problem(small_model()), options, pool_, alone_);
   EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
 }
 

@@ -1,0 +1,309 @@
+#include "quern/train/ranks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "quern/base/error.h"
+#include "quern/base/random.h"
+#include "quern/task/rows.h"
+#include "quern/task/text_problem.h"
+#include "quern/train/engine.h"
+#include "quern/train/gather.h"
+#include "quern/train/ranks_testing.h"
+
+namespace quern::train {
+namespace {
+
+constexpr int64_t kVocabulary = 29;
+
+task::TokenStream make_stream(uint64_t tokens, uint64_t seed) {
+  auto data = std::make_shared<std::vector<uint32_t>>(tokens);
+  Random random(seed, Stream::kTest);
+  for (uint32_t& id : *data) id = static_cast<uint32_t>(random.below(kVocabulary));
+  return {tokens, [data](uint64_t begin, std::span<uint32_t> out) {
+            std::copy_n(data->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
+          }};
+}
+
+/// With dropout, so that what is drawn must follow the sample and not the rank.
+std::unique_ptr<task::TextProblem> make_problem() {
+  model::ModelConfig config;
+  model::apply_preset(config, "gpt2");
+  config.vocabulary = kVocabulary;
+  config.layers = 2;
+  config.heads = config.kv_heads = 2;
+  config.width = 16;
+  config.ffn_width = 32;
+  config.context = 8;
+  config.dropout = 0.1F;
+  return std::make_unique<task::TextProblem>(config, make_stream(2000, 1), make_stream(300, 2), 0.1,
+                                             1);
+}
+
+EngineOptions engine_options(bool exact, bool muon = false) {
+  EngineOptions options;
+  options.batch = 8;
+  options.exact = exact;
+  options.optimizer.muon = muon;
+  options.optimizer.ema = 0.9F;
+  return options;
+}
+
+/// What a run of some steps leaves on the root.
+struct Outcome {
+  std::vector<float> values;
+  std::vector<double> losses;
+  double validation = 0;
+  float norm = 0;
+};
+
+Outcome train(int count, const EngineOptions& options, int64_t steps) {
+  Outcome outcome;
+  as_ranks(count, [&](Ranks& ranks) {
+    const auto problem = make_problem();
+    ThreadPool pool(1);
+    Engine engine(*problem, options, pool, ranks);
+    EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
+    std::vector<double> losses;
+    for (int64_t step = 0; step < steps; ++step) losses.push_back(engine.step(step, 1e-3));
+    const double validation = engine.evaluate(task::Part::kValidation).loss;
+    if (!ranks.root()) return;
+    const auto values = engine.parameters().values();
+    outcome = {{values.begin(), values.end()}, losses, validation, engine.gradient_norm()};
+  });
+  return outcome;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST(Ranks, SumsAndSharesWords) {
+  as_ranks(3, [](Ranks& ranks) {
+    std::vector<double> values = {1.0, static_cast<double>(ranks.rank())};
+    ranks.sum(values);
+    EXPECT_THAT(values, testing::ElementsAre(3, 3));
+    EXPECT_TRUE(ranks.any(ranks.rank() == 2));
+    EXPECT_FALSE(ranks.any(false));
+    EXPECT_EQ(ranks.from_root(ranks.root() ? "a run" : ""), "a run");
+    EXPECT_EQ(ranks.on_this_machine(), 3);
+    EXPECT_EQ(ranks.threads(5), 5);
+  });
+  Ranks alone;
+  EXPECT_TRUE(alone.root());
+  EXPECT_EQ(alone.from_root("here"), "here");
+  EXPECT_EQ(alone.threads(0), 0);
+}
+
+task::KnownRows category_rows(int64_t count) {
+  task::KnownRows side;
+  side.inputs.columns.rows = count;
+  side.inputs.columns.categories = 2;
+  for (int64_t row = 0; row < count; ++row) {
+    for (const int64_t value : {row % 4, row * 3 % 7})
+      side.inputs.columns.category_ids.push_back(static_cast<int32_t>(value));
+    side.targets.classes.push_back(static_cast<int32_t>(row % 3));
+  }
+  return side;
+}
+
+TEST(Ranks, AllHoldWhatAnEvaluationAnswered) {
+  model::EncoderConfig config;
+  config.trunk.layers = 1;
+  config.trunk.heads = config.trunk.kv_heads = 2;
+  config.trunk.width = 8;
+  config.trunk.ffn_width = 16;
+  config.trunk.causal = false;
+  config.trunk.position = model::Position::kNone;
+  config.trunk.vocabulary = 0;
+  config.categories = {4, 7};
+  config.outputs = 3;
+  config.head_width = 8;
+  std::vector<task::RowsProblem::Evaluated> whole(2);  // everything; some rows
+  for (const int count : {1, 3}) {
+    as_ranks(count, [&](Ranks& ranks) {
+      const task::KnownRows rows = category_rows(80);
+      std::vector<int64_t> train(30), validation(50);
+      std::iota(train.begin(), train.end(), 0);
+      std::iota(validation.begin(), validation.end(), 30);
+      task::RowsProblem problem(config, rows, train, validation, {});
+      ThreadPool pool(1);
+      EngineOptions options;
+      options.batch = 6;
+      Engine engine(problem, options, pool, ranks);
+      for (const uint64_t limit : {uint64_t{0}, uint64_t{20}}) {
+        SCOPED_TRACE(limit);
+        task::RowsProblem::Evaluated& expected = whole[limit > 0 ? 1 : 0];
+        engine.evaluate(task::Part::kValidation, limit);
+        engine.evaluate(task::Part::kTrain);  // of which nothing is kept
+        if (count == 1) {
+          expected = problem.evaluated();
+          EXPECT_EQ(expected.rows.size(), limit > 0 ? 25U : 50U);
+        } else {
+          EXPECT_EQ(problem.evaluated().rows, expected.rows);
+          EXPECT_TRUE(same_bits(problem.evaluated().answers, expected.answers));
+        }
+      }
+    });
+  }
+}
+
+TEST(Shards, PiecesAreThoseOfAnyNumberOfRanks) {
+  graph::ParameterStore store;
+  store.declare("wide", Shape{300, 500}, graph::ParameterGroup::kMatrix);
+  store.declare("small", Shape{7, 3}, graph::ParameterGroup::kMatrix);
+  store.declare("table", Shape{1000, 200}, graph::ParameterGroup::kEmbedding);
+  store.declare("bias", Shape{33}, graph::ParameterGroup::kVector);
+  store.lay_out();
+  for (const bool muon : {false, true}) {
+    for (const int ranks : {1, 2, 3, 7}) {
+      const Shards shards(store, ranks, muon);
+      size_t at = 0;
+      for (const auto& [range, parameter] : shards.units()) {
+        EXPECT_EQ(range.begin, at);
+        EXPECT_LE(range.end - range.begin, Shards::kUnit);
+        at = range.end;
+        int owners = 0;
+        for (int rank = 0; rank < ranks; ++rank) {
+          const auto piece = common(range, shards.owned(rank));
+          if (piece.begin == piece.end) continue;
+          ++owners;
+          EXPECT_EQ(piece.end - piece.begin, range.end - range.begin) << "a unit is cut";
+          if (muon && parameter == 0) {
+            EXPECT_EQ(shards.owned(rank).begin, 0U) << "a matrix is cut";
+          }
+        }
+        EXPECT_EQ(owners, 1);
+      }
+      EXPECT_EQ(at, store.arena_floats());
+      const auto first = shards.owned(0);
+      if (ranks == 2) {
+        EXPECT_NEAR(static_cast<double>(first.end) / static_cast<double>(at), 0.5, 0.1);
+      }
+    }
+  }
+}
+
+TEST(GradientExchange, EveryOwnerHasTheSum) {
+  for (const int count : {2, 3, 4}) {
+    graph::ParameterStore store;
+    store.declare("first", Shape{400, 300}, graph::ParameterGroup::kMatrix);
+    store.declare("second", Shape{500, 700}, graph::ParameterGroup::kMatrix);
+    store.declare("bias", Shape{40}, graph::ParameterGroup::kVector);
+    store.lay_out();
+    const std::vector<int32_t> whole_after = {5, 3, 4};
+    const auto part = [](int rank, size_t i) {
+      return static_cast<float>(static_cast<int>(i * 7 % 1000) - 500 + 1000 * rank);
+    };
+    as_ranks(count, [&](Ranks& ranks) {
+      const Shards shards(store, count, false);
+      std::vector<float> gradients(store.arena_floats());
+      GradientExchange exchange(ranks, shards, gradients, whole_after);
+      EXPECT_EQ(exchange.allocated_bytes(), GradientExchange::planned_bytes(count));
+      for (int round = 0; round < 2; ++round) {
+        for (size_t i = 0; i < gradients.size(); ++i) gradients[i] = part(ranks.rank(), i);
+        exchange.begin();
+        for (int32_t step = 0; step < 7; ++step) exchange.advance(step);
+        exchange.finish();
+        const auto owned = shards.owned(ranks.rank());
+        for (size_t i = owned.begin; i < owned.end; ++i) {
+          float sum = 0;
+          for (int rank = 0; rank < count; ++rank) sum += part(rank, i);
+          ASSERT_EQ(gradients[i], sum) << "of " << i;
+        }
+      }
+    });
+  }
+}
+
+TEST(GradientExchange, AddsInAPairwiseTree) {
+  std::vector<float> parts = {1e8F, 1, -1e8F, 1, 3};
+  std::vector<float*> pointers;
+  for (float& part : parts) pointers.push_back(&part);
+  tree_add(pointers, 1);
+  EXPECT_EQ(parts[0], ((1e8F + 1.0F) + (-1e8F + 1.0F)) + 3.0F);
+}
+
+TEST(Engine, ExactRanksGiveTheSameBits) {
+  for (const bool muon : {false, true}) {
+    const Outcome one = train(1, engine_options(true, muon), 6);
+    for (const int count : {2, 4, 8}) {
+      const Outcome many = train(count, engine_options(true, muon), 6);
+      EXPECT_TRUE(same_bits(one.values, many.values)) << count << " ranks";
+      EXPECT_EQ(one.losses, many.losses);
+      EXPECT_EQ(one.validation, many.validation);
+      EXPECT_EQ(one.norm, many.norm);
+    }
+  }
+}
+
+TEST(Engine, RanksAgreeWithinRounding) {
+  const Outcome one = train(1, engine_options(false), 1);
+  for (const int count : {2, 4}) {
+    const Outcome many = train(count, engine_options(false), 1);
+    EXPECT_NEAR(one.losses[0], many.losses[0], 1e-6);
+    EXPECT_NEAR(static_cast<double>(one.norm), static_cast<double>(many.norm), 1e-6);
+    EXPECT_NEAR(one.validation, many.validation, 1e-6);
+  }
+}
+
+TEST(Engine, RefusesABatchThatCannotBeShared) {
+  EngineOptions options = engine_options(false);
+  EXPECT_THROW(divide_step(options, 3), UsageError);
+  options.batch = 12;
+  EXPECT_EQ(divide_step(options, 3).rows, 4);
+  options.accumulate = 6;
+  EXPECT_EQ(divide_step(options, 4).each, 3);
+  EXPECT_EQ(divide_step(options, 4).rows, 1);
+  options.exact = true;
+  options.accumulate = 1;
+  EXPECT_EQ(divide_step(options, 1).total, 4);
+  EXPECT_EQ(divide_step(options, 4).rows, 3);
+  EXPECT_THROW(divide_step(options, 3), UsageError);
+  EXPECT_THROW(divide_step(options, 8), UsageError);
+}
+
+TEST(Checkpoint, OfAnyNumberOfRanksLoadsInAnyOther) {
+  const fs::path folder =
+      fs::temp_directory_path() / ("quern_ranks_test." + std::to_string(getpid()));
+  fs::create_directories(folder);
+  const EngineOptions options = engine_options(true, true);
+  const Outcome whole = train(1, options, 5);
+  for (const int before : {1, 2, 4}) {
+    as_ranks(before, [&](Ranks& ranks) {
+      const auto problem = make_problem();
+      ThreadPool pool(1);
+      Engine engine(*problem, options, pool, ranks);
+      for (int64_t step = 0; step < 3; ++step) engine.step(step, 1e-3);
+      engine.keep_best();
+      const GatheredTensors gathered = gather(ranks, engine.tensors());
+      Progress progress;
+      progress.step = before;
+      if (ranks.root()) save_checkpoint(folder, progress, gathered.tensors);
+    });
+    const fs::path path = folder / ("step-" + std::to_string(before) + ".safetensors");
+    for (const int after : {1, 2, 8}) {
+      as_ranks(after, [&](Ranks& ranks) {
+        const auto problem = make_problem();
+        ThreadPool pool(1);
+        Engine engine(*problem, options, pool, ranks);
+        load_checkpoint(path, engine.tensors());
+        for (int64_t step = 3; step < 5; ++step) engine.step(step, 1e-3);
+        const auto values = engine.parameters().values();
+        EXPECT_TRUE(same_bits(whole.values, {values.begin(), values.end()}))
+            << before << " ranks, then " << after;
+      });
+    }
+  }
+  fs::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace quern::train
