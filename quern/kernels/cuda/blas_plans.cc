@@ -48,22 +48,29 @@ BlasSplit split_product(const cpu::Gemm& gemm, Precision precision, bool bare) {
          .precision = precision};
   const bool activates = gemm.activation != Activation::kNone;
   // GELU with its tanh, and the value before it, are in the library; other activations are not.
-  const bool gelu = !bare && gemm.activation == Activation::kGeluTanh &&
-                    gemm.pre_activation != nullptr && !gemm.accumulate && gemm.residual == nullptr;
+  const bool gelu = !bare && gemm.activation == Activation::kGeluTanh && !gemm.accumulate &&
+                    gemm.residual == nullptr;
   const bool plain = !activates && gemm.pre_activation == nullptr;
   if (gelu) {
-    key.epilogue = blas::kEpilogueGeluAux | (gemm.bias != nullptr ? blas::kEpilogueBias : 0);
+    key.epilogue = gemm.pre_activation != nullptr ? blas::kEpilogueGeluAux : blas::kEpilogueGelu;
+    if (gemm.bias != nullptr) key.epilogue |= blas::kEpilogueBias;
   } else if (plain && !bare && gemm.bias != nullptr) {
     key.epilogue = blas::kEpilogueBias;
   }
+  // A residual in the place of the result can only be added as the product is made: a later pass
+  // would read what the product has overwritten.
+  const bool in_place = gemm.residual != nullptr && gemm.residual == gemm.c;
   if (gemm.accumulate) {
     split.c = gemm.c;
-  } else if (plain && !bare) {
+  } else if (plain && (!bare || in_place)) {
     split.c = gemm.residual;
   }
   key.adds = split.c != nullptr;
-  const bool extra = gemm.bias != nullptr || gemm.residual != nullptr || !plain;
+  split.left = gemm;
+  if (split.c != nullptr && split.c == gemm.residual) split.left.residual = nullptr;
+  const bool extra = gemm.bias != nullptr || split.left.residual != nullptr || !plain;
   split.finish = bare ? extra : (!plain && !gelu) || (gemm.accumulate && gemm.residual != nullptr);
+  split.possible = !(split.finish && in_place && split.left.residual != nullptr);
   if (split.finish) key.epilogue = blas::kEpilogueDefault;
   key.alignment = alignment_of(gemm, split.c);
   return split;
@@ -177,11 +184,13 @@ bool BlasPlans::multiply(const BlasSplit& split, const cpu::Gemm& gemm) {
   return true;
 }
 
-BlasOutcome BlasPlans::run(const Context& context, const cpu::Gemm& gemm) {
+BlasOutcome BlasPlans::run(const Context& context, cpu::Gemm& gemm) {
   // The library may know the product and not the epilogue.
   for (const bool bare : {false, true}) {
     const BlasSplit split = split_product(gemm, context.precision, bare);
-    if (multiply(split, gemm)) return split.finish ? BlasOutcome::kProduct : BlasOutcome::kDone;
+    if (!split.possible || !multiply(split, gemm)) continue;
+    gemm = split.left;
+    return split.finish ? BlasOutcome::kProduct : BlasOutcome::kDone;
   }
   return BlasOutcome::kRefused;
 }

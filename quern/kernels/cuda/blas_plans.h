@@ -29,6 +29,8 @@ struct BlasSplit {
   BlasKey key;
   const float* c = nullptr;  // read where key.adds
   bool finish = false;       // bias, activation or residual are left
+  bool possible = true;      // not where the product would overwrite a residual that is left
+  cpu::Gemm left;            // the product with what of its epilogue is left
 };
 /// With `bare` all of the epilogue is left.
 BlasSplit split_product(const cpu::Gemm& gemm, Precision precision, bool bare = false);
@@ -51,7 +53,8 @@ class BlasPlans {
   BlasPlans(const BlasPlans&) = delete;
   BlasPlans& operator=(const BlasPlans&) = delete;
 
-  BlasOutcome run(const Context& context, const cpu::Gemm& gemm);
+  /// Of kProduct, `gemm` then has what is left.
+  BlasOutcome run(const Context& context, cpu::Gemm& gemm);
 
   size_t size() const { return plans_.size(); }
   size_t workspace_bytes() const { return workspace_.size(); }

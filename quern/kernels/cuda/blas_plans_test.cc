@@ -38,6 +38,11 @@ TEST(SplitProduct, LeavesToTheLibraryWhatItHas) {
   EXPECT_EQ(split.key.epilogue, blas::kEpilogueGeluAux | blas::kEpilogueBias);
   EXPECT_FALSE(split.key.adds);
   EXPECT_FALSE(split.finish);
+  gemm.pre_activation = nullptr;
+  split = split_product(gemm, Precision::kFloat32);
+  EXPECT_EQ(split.key.epilogue, blas::kEpilogueGelu | blas::kEpilogueBias);
+  EXPECT_FALSE(split.finish);
+  gemm.pre_activation = extra;
 
   gemm.activation = Activation::kSilu;
   split = split_product(gemm, Precision::kFloat32);
@@ -89,6 +94,39 @@ TEST(BlasPlans, AnEpilogueThatTheLibraryLacksIsLeft) {
   gemm.activation = Activation::kGeluTanh;
   EXPECT_EQ(plans.run(context, gemm), BlasOutcome::kProduct);
   for (const float value : c) EXPECT_EQ(value, 16);
+}
+
+TEST(BlasPlans, AResidualInPlaceIsAddedBeforeItIsOverwritten) {
+  constexpr int64_t kRows = 16;
+  for (const int64_t columns : {4, 3}) {  // of three the imitation refuses the bias
+    SCOPED_TRACE(columns);
+    auto made = std::make_unique<EmulatedDriver>();
+    EmulatedDriver& driver = *made;
+    Gpu gpu(std::move(made));
+    const std::vector<float> a(kRows * 8, 1), b(static_cast<size_t>(columns) * 8, 2), bias(4, 100);
+    std::vector<float> c(static_cast<size_t>(kRows * columns));
+    for (size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i);
+    cpu::Gemm gemm = linear(kRows, columns, 8);
+    gemm.a = a.data();
+    gemm.b = b.data();
+    gemm.c = c.data();
+    gemm.residual = c.data();
+    gemm.bias = bias.data();
+    cuda::gemm(gpu.context(), gemm, nullptr);
+    for (size_t i = 0; i < c.size(); ++i) EXPECT_EQ(c[i], 116 + static_cast<float>(i)) << i;
+    EXPECT_EQ(driver.products(), 1) << "the library multiplies";
+    EXPECT_EQ(driver.kernels_run().size(), columns == 3 ? 1U : 0U) << "which adds the bias";
+  }
+}
+
+TEST(SplitProduct, RefusesAResidualThatTheProductWouldOverwrite) {
+  alignas(64) float out[64]{};
+  cpu::Gemm gemm = linear(16, 4, 8);
+  gemm.c = out;
+  gemm.residual = out;
+  gemm.activation = Activation::kRelu;
+  for (const bool bare : {false, true})
+    EXPECT_FALSE(split_product(gemm, Precision::kFloat32, bare).possible);
 }
 
 TEST(BlasPlans, WhatTheLibraryRefusesAnOwnKernelMultiplies) {

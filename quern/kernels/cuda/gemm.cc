@@ -37,8 +37,9 @@ void own_product(const Context& context, const cpu::Gemm& gemm) {
 
 size_t gemm_scratch(const cpu::Gemm&) { return 0; }
 
-void gemm(const Context& context, const cpu::Gemm& gemm, std::byte*) {
-  if (gemm.m == 0 || gemm.n == 0) return;
+void gemm(const Context& context, const cpu::Gemm& asked, std::byte*) {
+  if (asked.m == 0 || asked.n == 0) return;
+  cpu::Gemm gemm = asked;
   const bool vendor = context.blas != nullptr && gemm.k > 0 && !few_rows(gemm);
   const BlasOutcome outcome = vendor ? context.blas->run(context, gemm) : BlasOutcome::kRefused;
   if (outcome == BlasOutcome::kRefused) own_product(context, gemm);

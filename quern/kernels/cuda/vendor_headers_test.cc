@@ -39,6 +39,8 @@ static_assert(blas::kAuxPointer == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER);
 static_assert(blas::kAuxStride == CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD);
 static_assert(blas::kEpilogueDefault == CUBLASLT_EPILOGUE_DEFAULT);
 static_assert(blas::kEpilogueBias == CUBLASLT_EPILOGUE_BIAS);
+static_assert(blas::kEpilogueGelu == CUBLASLT_EPILOGUE_GELU);
+static_assert((blas::kEpilogueGelu | blas::kEpilogueBias) == CUBLASLT_EPILOGUE_GELU_BIAS);
 static_assert(blas::kEpilogueGeluAux == CUBLASLT_EPILOGUE_GELU_AUX);
 static_assert((blas::kEpilogueGeluAux | blas::kEpilogueBias) == CUBLASLT_EPILOGUE_GELU_AUX_BIAS);
 static_assert(blas::kWorkspaceBytes == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);

@@ -75,8 +75,8 @@ int preference_set(void* preference, int attribute, const void* value, size_t by
   return 0;
 }
 
-/// Refuses what is not a product of these shapes; and, as a library may, one column of D, and the
-/// GELU of two.
+/// Refuses what is not a product of these shapes; and, as a library may, one column of D, the GELU
+/// of two, and the bias of three rows.
 int heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int requested,
               BlasHeuristic* results, int* returned) {
   const auto& description = *static_cast<Description*>(desc);
@@ -92,8 +92,9 @@ int heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int 
     return kInvalid;
   constexpr int kNotSupported = 15;
   const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
-  const bool gelu = (epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux;
-  if (z.columns == 1 || (gelu && z.columns == 2)) return kNotSupported;
+  const bool gelu = (epilogue & blas::kEpilogueGelu) != 0;
+  const bool bias = (epilogue & blas::kEpilogueBias) != 0;
+  if (z.columns == 1 || (gelu && z.columns == 2) || (bias && z.rows == 3)) return kNotSupported;
   *returned = 1;
   results[0] = BlasHeuristic{};
   results[0].algorithm.data[0] = z.rows;
@@ -136,10 +137,9 @@ int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, 
         sum *= static_cast<double>(factor);
         if (keep != 0) sum += static_cast<double>(keep) * at(c, row, column, z.stride);
         if ((epilogue & blas::kEpilogueBias) != 0) sum += static_cast<double>(bias[row]);
-        if ((epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux) {
+        if ((epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux)
           aux[row + column * description.get(blas::kAuxStride)] = static_cast<float>(sum);
-          sum = gelu_tanh(sum);
-        }
+        if ((epilogue & blas::kEpilogueGelu) != 0) sum = gelu_tanh(sum);
         static_cast<float*>(d)[row + column * static_cast<uint64_t>(z.stride)] =
             static_cast<float>(sum);
       }
