@@ -14,8 +14,7 @@ struct Sequence {
   int64_t batch, valid, first_position;
 };
 QUERN_DEVICE Sequence sequence_of(const cpu::Attention& a, int64_t batch) {
-  const int64_t valid =
-      a.lengths == nullptr ? a.capacity : larger(0, smaller(a.lengths[batch], a.capacity));
+  const int64_t valid = valid_length(a.lengths, batch, a.capacity);
   return {batch, valid, valid - a.queries};
 }
 
@@ -177,12 +176,12 @@ QUERN_COOPERATIVE_KERNEL(quern_attention_forward, arguments::Attention) {
 QUERN_COOPERATIVE_KERNEL(quern_attention_delta, arguments::AttentionBackward) {
   const cpu::Attention& at = a.attention;
   const int64_t rows = at.batch * at.queries * at.heads;
-  for (int64_t i = grid_thread() / kWarp; i < rows; i += grid_threads() / kWarp) {
+  for (int64_t i = grid_warp(); i < rows; i += grid_warps()) {
     float sum = 0;
-    for (int64_t d = thread_index() % kWarp; d < at.head_dim; d += kWarp)
+    for (int64_t d = lane(); d < at.head_dim; d += kWarp)
       sum += a.out[i * at.head_dim + d] * a.out_grad[i * at.head_dim + d];
     sum = warp_sum(sum);
-    if (thread_index() % kWarp != 0) continue;
+    if (lane() != 0) continue;
     const int64_t head = i % at.heads;
     const int64_t t = i / at.heads % at.queries;
     a.delta[(i / (at.heads * at.queries) * at.heads + head) * at.queries + t] = sum;

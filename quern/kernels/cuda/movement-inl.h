@@ -77,10 +77,6 @@ QUERN_KERNEL(quern_gather_rows_backward, arguments::Gather) {
   }
 }
 
-QUERN_DEVICE int64_t valid_length(const int32_t* lengths, int64_t b, int64_t length) {
-  return lengths == nullptr ? length : larger(0, smaller(lengths[b], length));
-}
-
 QUERN_KERNEL(quern_reduce, arguments::Reduce) {
   const cpu::Reduce& r = a.reduce;
   for (int64_t i = grid_thread(); i < r.batch * r.width; i += grid_threads()) {

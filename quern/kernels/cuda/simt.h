@@ -63,6 +63,11 @@ QUERN_DEVICE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 QUERN_DEVICE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 QUERN_DEVICE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// Positions of sequence b that count, of at most `length`; without lengths, all.
+QUERN_DEVICE int64_t valid_length(const int32_t* lengths, int64_t b, int64_t length) {
+  return lengths == nullptr ? length : larger(0, smaller(lengths[b], length));
+}
+
 QUERN_DEVICE float warp_sum(float value) {
   for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) value += shuffle_xor(value, lanes);
   return value;

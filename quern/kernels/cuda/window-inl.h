@@ -42,7 +42,10 @@ QUERN_DEVICE Pixel pixel_of(int64_t i, const cpu::Windows& w) {
           i % w.channels};
 }
 
-QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
+/// Each element of x gets the sum, over the windows that hold it, of part(window, place, channel):
+/// the number of the window among all, and where in it the element lies.
+template <typename Arguments, typename Part>
+QUERN_DEVICE void gather_windows(const Arguments& a, const Part& part) {
   const cpu::Windows& w = a.windows;
   const int64_t count = w.batch * w.height * w.width * w.channels;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
@@ -54,12 +57,18 @@ QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
       for (int64_t s = columns.first; s < columns.end; ++s) {
         const int64_t ky = p.y + w.padding - r * w.stride;
         const int64_t kx = p.x + w.padding - s * w.stride;
-        const int64_t window = (p.b * a.rows + r) * a.columns + s;
-        sum += a.y_grad[((window * w.kernel + ky) * w.kernel + kx) * w.channels + p.c];
+        sum += part((p.b * a.rows + r) * a.columns + s, ky * w.kernel + kx, p.c);
       }
     }
     store(a.y + i, sum, a.accumulate);
   }
+}
+
+QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
+  const cpu::Windows& w = a.windows;
+  gather_windows(a, [&](int64_t window, int64_t place, int64_t c) {
+    return a.y_grad[(window * w.kernel * w.kernel + place) * w.channels + c];
+  });
 }
 
 QUERN_KERNEL(quern_max_pool, arguments::MaxPool) {
@@ -89,40 +98,10 @@ QUERN_KERNEL(quern_max_pool, arguments::MaxPool) {
 }
 
 QUERN_KERNEL(quern_max_pool_backward, arguments::MaxPool) {
-  const cpu::Windows& w = a.windows;
-  const int64_t count = w.batch * w.height * w.width * w.channels;
-  for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
-    const Pixel p = pixel_of(i, w);
-    const Holders rows = holders(p.y, w, a.rows);
-    const Holders columns = holders(p.x, w, a.columns);
-    float sum = 0;
-    for (int64_t r = rows.first; r < rows.end; ++r) {
-      for (int64_t s = columns.first; s < columns.end; ++s) {
-        const int64_t place =
-            (p.y + w.padding - r * w.stride) * w.kernel + p.x + w.padding - s * w.stride;
-        const int64_t at = ((p.b * a.rows + r) * a.columns + s) * w.channels + p.c;
-        if (a.chosen[at] == place) sum += a.y_grad[at];
-      }
-    }
-    store(a.y + i, sum, a.accumulate);
-  }
-}
-
-/// The largest score of a sequence and the sum of exponentials below it, by the whole block.
-struct ScoreTotal {
-  float most, sum;
-};
-QUERN_DEVICE ScoreTotal total_of(const float* scores, int64_t valid, float* parts) {
-  float most = -INFINITY;
-  for (int64_t t = thread_index(); t < valid; t += thread_count()) most = largest(most, scores[t]);
-  most = block_max(most, parts);
-  float sum = 0;
-  for (int64_t t = thread_index(); t < valid; t += thread_count()) sum += expf(scores[t] - most);
-  return {most, block_sum(sum, parts)};
-}
-
-QUERN_DEVICE int64_t valid_positions(const cpu::Pool& p, int64_t b) {
-  return p.lengths == nullptr ? p.length : larger(0, smaller(p.lengths[b], p.length));
+  gather_windows(a, [&](int64_t window, int64_t place, int64_t c) {
+    const int64_t at = window * a.windows.channels + c;
+    return a.chosen[at] == place ? a.y_grad[at] : 0.0F;
+  });
 }
 
 /// A block a sequence.
@@ -130,9 +109,9 @@ QUERN_COOPERATIVE_KERNEL(quern_pool, arguments::Pool) {
   QUERN_SHARED float parts[kWarp];
   const cpu::Pool& p = a.pool;
   const int64_t b = block_x();
-  const int64_t valid = valid_positions(p, b);
+  const int64_t valid = valid_length(p.lengths, b, p.length);
   const float* scores = a.scores + b * p.length;
-  const ScoreTotal total = total_of(scores, valid, parts);
+  const RowTotal total = row_total(scores, valid, parts);
   for (int64_t j = thread_index(); j < p.width; j += thread_count()) {
     float sum = 0;
     for (int64_t t = 0; t < valid; ++t)
@@ -147,10 +126,10 @@ QUERN_COOPERATIVE_KERNEL(quern_pool_backward, arguments::Pool) {
   QUERN_SHARED float parts[kWarp];
   const cpu::Pool& p = a.pool;
   const int64_t b = block_x();
-  const int64_t valid = valid_positions(p, b);
+  const int64_t valid = valid_length(p.lengths, b, p.length);
   const float* scores = a.scores + b * p.length;
   const float* y_grad = a.y_grad + b * p.width;
-  const ScoreTotal total = total_of(scores, valid, parts);
+  const RowTotal total = row_total(scores, valid, parts);
   float mean = 0;
   for (int64_t t = 0; t < valid && a.scores_grad != nullptr; ++t) {
     float slope = 0;
