@@ -13,6 +13,7 @@
 #include "quern/kernels/cpu/attention.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/movement.h"
+#include "quern/kernels/cuda/faults.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/kernels/cuda/kernels.h"
 #include "quern/tensor/buffer.h"
@@ -55,8 +56,10 @@ struct Executor::Impl {
     build();
     fill_constants();
     if (gpu_ == nullptr) return;
-    one_ = Buffer(sizeof(float), device_, Memory::kShared);
-    *reinterpret_cast<float*>(one_.data()) = 1;
+    if (p_.seed) {
+      one_ = Buffer(sizeof(float), device_, Memory::kShared);
+      *reinterpret_cast<float*>(one_.data()) = 1;
+    }
     for (size_t i = 0; i < p_.graph.values().size(); ++i) {
       const Value value{static_cast<int32_t>(i)};
       if (p_.graph.info(value).kind == ValueKind::kInput)
@@ -260,10 +263,57 @@ struct Executor::Impl {
     staging_->download();
   }
 
-  void finish() {
+  void finish() const {
     if (gpu_ == nullptr) return;
-    device_->synchronize();
-    gpu_->check_faults();
+    try {
+      device_->synchronize();
+    } catch (const DeviceError& error) {
+      // Seen only now, so that which op it was is not known.
+      throw DeviceError(fmt::format("a run over {}: {}", run_inputs(), error.what()), error.hint());
+    }
+    const kernels::cuda::Fault fault = gpu_->take_fault();
+    if (fault != kernels::cuda::kNoFault) throw_fault(fault);
+  }
+
+  /// An index that a kernel found to point outside, with the ops that it may have been in.
+  [[noreturn]] void throw_fault(kernels::cuda::Fault fault) const {
+    struct Words {
+      OpCode op;
+      const char *what, *hint;
+    };
+    const Words words = [&]() -> Words {
+      switch (fault) {
+        case kernels::cuda::kGatherFault:
+          return {OpCode::kGatherRows, "a row lies outside its sequence",
+                  "give rows within the length of x"};
+        case kernels::cuda::kCacheFault:
+          return {OpCode::kCacheWrite, "positions do not fit the cache",
+                  "start a new session, or raise the context"};
+        default:
+          return {OpCode::kEmbedding, "an id is not in the table",
+                  "use the tokenizer that the model was trained with"};
+      }
+    }();
+    std::string places;
+    for (const Node& node : p_.graph.nodes()) {
+      if (node.op != words.op) continue;
+      const std::string place = parents(node);
+      if (places.find(place) == std::string::npos)
+        places += (places.empty() ? "" : "; or ") + place;
+    }
+    throw Error("bad_index",
+                fmt::format("{} over {}: {}", op_entry(words.op).name, places, words.what),
+                words.hint);
+  }
+
+  std::string run_inputs() const {
+    std::string list;
+    for (const ValueInfo& info : p_.graph.values()) {
+      if (info.kind != ValueKind::kInput) continue;
+      list +=
+          fmt::format("{}{} {}", list.empty() ? "" : ", ", info.name, info.type.shape.to_string());
+    }
+    return list;
   }
 
   void run(bool accumulate, FunctionRef<void(int32_t)> after_step) {
@@ -491,7 +541,9 @@ void Executor::finish() { impl_->finish(); }
 std::vector<int32_t> Executor::last_gradient_steps() const { return impl_->last_gradient_steps(); }
 const Plan& Executor::plan() const { return impl_->plan_; }
 size_t Executor::allocated_bytes() const {
-  return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size();
+  const size_t staging = impl_->staging_ ? impl_->staging_->device_bytes() : 0;
+  return impl_->activations_.size() + impl_->scratch_.size() + impl_->constants_.size() +
+         impl_->one_.size() + staging;
 }
 
 }  // namespace quern::graph

@@ -8,6 +8,7 @@
 #include "quern/graph/plan.h"
 #include "quern/graph/replay.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/kernels/cuda/gpu.h"
 
 // Whole plans on the emulated GPU: the arena, staging, capture and errors are the program's own.
 namespace quern::graph::testing {
@@ -104,9 +105,11 @@ TEST(CudaExecutor, SameBitsTwice) {
 
 TEST(CudaExecutor, AllocatesWhatIsPlanned) {
   Device device;
+  const size_t before = device.driver->free_bytes();
   Trained t(&device.gpu);
   const size_t planned = t.executor->plan().bytes(DeviceKind::kCuda).total();
   EXPECT_EQ(t.executor->allocated_bytes(), planned);
+  EXPECT_EQ(before - device.driver->free_bytes(), planned + t.parameters.allocated_bytes());
 }
 
 TEST(CudaExecutor, InputsMayBeFilledWhileItComputes) {
@@ -161,6 +164,9 @@ TEST(CudaExecutor, AnIndexOutsideIsAnErrorAfterTheRun) {
     FAIL() << "an id past the vocabulary went unseen";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), "bad_index");
+    const std::string what = error.what();
+    EXPECT_NE(what.find("embedding over ids: ids (2, 7)"), std::string::npos) << what;
+    EXPECT_NE(what.find("(23, "), std::string::npos) << "the table's shape, too: " << what;
   }
   t.fill(0);
   t.executor->run();  // it is forgotten

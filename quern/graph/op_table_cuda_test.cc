@@ -6,6 +6,7 @@
 
 #include "quern/graph/op_testing.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/kernels/cuda/gpu.h"
 
 // Every op's CUDA kernels against its reference, forward and backward, with the kernels' own
 // sources run by the processor (kernels/cuda/emulator.h): once with products by the imitation of

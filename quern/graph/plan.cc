@@ -286,6 +286,7 @@ class Planner {
       switch (info.kind) {
         case ValueKind::kInput:
           p_.values[i] = new_slot(info.type.bytes(), 0, end());
+          p_.cuda_staging += Buffer::align(info.type.bytes());
           break;
         case ValueKind::kConstant:
           p_.values[i] = {Kind::kConstant, id};
@@ -371,6 +372,7 @@ class Planner {
     const Value loss = g_.output("loss");
     p_.seed = new_slot(sizeof(float), p_.first_backward, gradient_end(loss));
     gradient_slot_[at(loss)] = p_.seed.index;
+    p_.cuda_staging += sizeof(float);
   }
 
   /// The step that reads the whole gradient of a value: its producer's backward, or the caller.
@@ -539,7 +541,10 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 const Graph& Plan::graph() const { return impl_->graph; }
 PlanBytes Plan::bytes(DeviceKind device) const {
   PlanBytes bytes = impl_->bytes;
-  if (device == DeviceKind::kCuda) bytes.scratch = impl_->cuda_scratch;
+  if (device == DeviceKind::kCuda) {
+    bytes.scratch = impl_->cuda_scratch;
+    bytes.staging = impl_->cuda_staging;
+  }
   return bytes;
 }
 double Plan::flops() const { return impl_->flops; }

@@ -43,7 +43,8 @@ struct PlanBytes {
   size_t activations = 0;  // with gradients of activations, inputs and outputs
   size_t scratch = 0;
   size_t constants = 0;
-  size_t total() const { return activations + scratch + constants; }
+  size_t staging = 0;  // on a GPU: where inputs land, and the gradient that backward begins with
+  size_t total() const { return activations + scratch + constants + staging; }
 };
 
 /// A graph laid out in memory: lifetimes from what backward reads, greedy best fit into one arena.

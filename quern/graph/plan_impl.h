@@ -48,6 +48,7 @@ struct Plan::Impl {
   std::vector<size_t> constant_offsets;  // per value
   PlanBytes bytes;
   size_t cuda_scratch = 0;  // in place of bytes.scratch
+  size_t cuda_staging = 0;
   double flops = 0;
 };
 

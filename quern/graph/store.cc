@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "quern/base/error.h"
+#include "quern/kernels/cuda/gpu.h"
 
 namespace quern::graph {
 namespace {

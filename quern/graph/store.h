@@ -7,9 +7,12 @@
 #include <string_view>
 #include <vector>
 
-#include "quern/kernels/cuda/gpu.h"
 #include "quern/tensor/buffer.h"
 #include "quern/tensor/tensor.h"
+
+namespace quern::kernels::cuda {
+class Gpu;
+}
 
 namespace quern::graph {
 

@@ -5,6 +5,7 @@
 #include "quern/base/random.h"
 #include "quern/infer/session.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/kernels/cuda/gpu.h"
 #include "quern/model/decoder.h"
 
 // Decoding on the emulated GPU gives the processor's logits.

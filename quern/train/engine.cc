@@ -11,6 +11,7 @@
 #include "quern/base/error.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/optimizer.h"
+#include "quern/kernels/cuda/gpu.h"
 
 namespace quern::train {
 namespace {

@@ -1,11 +1,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "quern/base/random.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
+#include "quern/kernels/cuda/gpu.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
 
@@ -41,13 +43,14 @@ model::ModelConfig small_model(std::string_view preset) {
 
 class CudaEngine : public ::testing::TestWithParam<const char*> {
  protected:
-  std::unique_ptr<Engine> make(Gpu* gpu) {
+  std::unique_ptr<Engine> make(Gpu* gpu, graph::Recompute recompute = {}) {
     problems_.push_back(
         std::make_unique<task::TextProblem>(small_model(GetParam()), train_, validation_, 0, 1));
     EngineOptions options;
     options.batch = 4;
     options.accumulate = 2;
     options.gpu = gpu;
+    options.recompute = recompute;
     options.optimizer.muon = std::string_view(GetParam()) == "llama";
     options.optimizer.ema = 0.9F;
     return std::make_unique<Engine>(*problems_.back(), options, pool_, alone_);
@@ -64,7 +67,9 @@ TEST_P(CudaEngine, TrainsAsTheProcessorDoes) {
   auto driver = std::make_unique<EmulatedDriver>();
   const EmulatedDriver& emulated = *driver;
   Gpu gpu(std::move(driver));
+  const size_t before = gpu.driver().free_bytes();
   const auto cuda = make(&gpu);
+  EXPECT_EQ(before - gpu.driver().free_bytes(), cuda->planned_bytes());
   const auto cpu = make(nullptr);
   for (int64_t step = 0; step < 3; ++step) {
     SCOPED_TRACE(step);
@@ -84,6 +89,57 @@ TEST_P(CudaEngine, TrainsAsTheProcessorDoes) {
       ASSERT_NEAR(got[i].values[k], want[i].values[k], 2e-3F) << want[i].name << " at " << k;
   }
   EXPECT_EQ(cuda->allocated_bytes(), cuda->planned_bytes());
+}
+
+TEST_P(CudaEngine, MakesActivationsAgainToTheSameBits) {
+  std::vector<float> kept;
+  size_t bytes = 0;
+  for (const graph::Recompute recompute : {graph::Recompute{}, graph::Recompute{1, 1}}) {
+    Gpu gpu(std::make_unique<EmulatedDriver>());
+    const auto engine = make(&gpu, recompute);
+    EXPECT_EQ(engine->allocated_bytes(), engine->planned_bytes());
+    for (int64_t step = 0; step < 3; ++step) engine->step(step, 1e-2);
+    const auto values = engine->parameters().values();
+    if (kept.empty()) {
+      kept.assign(values.begin(), values.end());
+      bytes = engine->allocated_bytes();
+      continue;
+    }
+    EXPECT_EQ(std::memcmp(kept.data(), values.data(), values.size_bytes()), 0);
+    EXPECT_LT(engine->allocated_bytes(), bytes);
+  }
+}
+
+/// Counts how often the samples of training are filled in, and which.
+class Watched : public task::TextProblem {
+ public:
+  using TextProblem::TextProblem;
+  void fill_training(uint64_t first, graph::Executor& executor) override {
+    filled.push_back(first);
+    TextProblem::fill_training(first, executor);
+  }
+  std::vector<uint64_t> filled;
+};
+
+TEST(CudaEngineRehearsal, FillsSamplesEveryTime) {
+  const task::TokenStream stream = random_stream(400, 1);
+  ThreadPool pool(1);
+  Ranks alone;
+  for (const bool cuda : {false, true}) {
+    SCOPED_TRACE(cuda);
+    Gpu gpu(std::make_unique<EmulatedDriver>());
+    Watched problem(small_model("gpt2"), stream, stream, 0, 1);
+    EngineOptions options;
+    options.batch = 4;
+    if (cuda) options.gpu = &gpu;
+    Engine engine(problem, options, pool, alone);
+    for (int i = 0; i < 3; ++i) engine.rehearse();
+    // A GPU has the samples after them by then.
+    const std::vector<uint64_t> ahead = {0, 4, 8, 12};
+    EXPECT_EQ(problem.filled, std::vector(ahead.begin(), ahead.end() - (cuda ? 0 : 1)));
+    engine.step(0, 1e-2);
+    EXPECT_EQ(problem.filled[cuda ? 4 : 3], 0U) << "training begins at its first sample";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, CudaEngine, ::testing::Values("gpt2", "llama"),

@@ -8,6 +8,7 @@
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
 #include "quern/kernels/cpu/machine.h"
+#include "quern/kernels/cuda/gpu.h"
 #include "quern/train/memory.h"
 
 namespace quern::train {
@@ -116,6 +117,7 @@ MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
   const uint64_t there = engine.gpu == nullptr ? memory_there(limit, ranks.on_this_machine())
                                                : memory_there_on(*engine.gpu, limit);
   const MemoryNeed need = fit_memory(problem, engine, there, ranks.rank(), ranks.size());
+  if (engine.gpu != nullptr) engine.gpu->require_memory(need.total(), "training");
   require_memory(need.total(), there, options.text("model.size"), also);
   const graph::Recompute again = engine.recompute;
   if (again != graph::Recompute{}) {

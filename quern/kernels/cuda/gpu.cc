@@ -4,7 +4,6 @@
 
 #include "quern/base/progress.h"
 #include "quern/kernels/cuda/cuda_driver.h"
-#include "quern/kernels/cuda/faults.h"
 
 namespace quern::kernels::cuda {
 
@@ -20,21 +19,10 @@ Gpu::Gpu(std::unique_ptr<Driver> driver, Precision precision)
   }
 }
 
-void Gpu::check_faults() {
-  const uint32_t fault = *context_.fault;
-  if (fault == kNoFault) return;
+Fault Gpu::take_fault() {
+  const auto fault = static_cast<Fault>(*context_.fault);
   *context_.fault = kNoFault;
-  switch (fault) {
-    case kGatherFault:
-      throw Error("bad_index", "gather_rows: a row lies outside its sequence",
-                  "give rows within the length of x");
-    case kCacheFault:
-      throw Error("bad_index", "cache_write: positions do not fit the cache",
-                  "start a new session, or raise the context");
-    default:
-      throw Error("bad_index", "embedding: an id is not in the table",
-                  "use the tokenizer that the model was trained with");
-  }
+  return fault;
 }
 
 void Gpu::require_memory(size_t bytes, std::string_view what) {

@@ -6,6 +6,7 @@
 #include "quern/kernels/cuda/blas_plans.h"
 #include "quern/kernels/cuda/context.h"
 #include "quern/kernels/cuda/driver.h"
+#include "quern/kernels/cuda/faults.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::kernels::cuda {
@@ -19,9 +20,8 @@ class Gpu {
   Driver& driver() { return *driver_; }
   const Context& context() const { return context_; }
 
-  /// Throws Error("bad_index") naming what a kernel was asked for outside its bounds, and forgets
-  /// it.
-  void check_faults();
+  /// What a kernel that has run was asked for outside its bounds, which is forgotten.
+  Fault take_fault();
   /// Throws Error("out_of_memory") where less than `bytes` is free: "training needs 34 GB, 24 GB
   /// are free on …". Nothing has been allocated then.
   void require_memory(size_t bytes, std::string_view what);
