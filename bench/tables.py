@@ -44,17 +44,18 @@ def peers(classify, numbers, words, seed, threads):
         return make_pipeline(ColumnTransformer([
             ("numbers", number, numbers),
             ("words", OneHotEncoder(handle_unknown="ignore"), words)]), model)
+    catboost = {"random_seed": seed, "thread_count": threads, "verbose": 0, "allow_writing_files": False}
     if classify:
         return {"logistic": prepared(LogisticRegression(max_iter=2000), True),
                 "forest": prepared(RandomForestClassifier(300, random_state=seed, n_jobs=threads), False),
                 "xgboost": prepared(XGBClassifier(random_state=seed, n_jobs=threads), False),
                 "lightgbm": prepared(LGBMClassifier(random_state=seed, n_jobs=threads, verbose=-1), False),
-                "catboost": prepared(CatBoostClassifier(random_seed=seed, thread_count=threads, verbose=0), False)}
+                "catboost": prepared(CatBoostClassifier(**catboost), False)}
     return {"ridge": prepared(RidgeCV(), True),
             "forest": prepared(RandomForestRegressor(300, random_state=seed, n_jobs=threads), False),
             "xgboost": prepared(XGBRegressor(random_state=seed, n_jobs=threads), False),
             "lightgbm": prepared(LGBMRegressor(random_state=seed, n_jobs=threads, verbose=-1), False),
-            "catboost": prepared(CatBoostRegressor(random_seed=seed, thread_count=threads, verbose=0), False)}
+            "catboost": prepared(CatBoostRegressor(**catboost), False)}
 
 
 def splits(table, target, how, seed):
