@@ -218,6 +218,29 @@ class Rows(Explain):
         self.assertAlmostEqual(sum(one["attention"] for one in answer["attributions"]), 1, places=5)
         self.assertIn("no attribution", self.run_ok("explain", self.run_folder, self.data, "--attention").out.decode())
 
+    def test_influence(self):
+        """A training row's own twin, and rows like it, speak for its answer; their opposites speak against it."""
+        page = self.folder / "rows.html"
+        ask = [self.run_folder, self.data, "--row", "3", "--target", "bad", "--influence", "4"]
+        rows = self.explain(*ask, "-o", page)["training_rows"]
+        self.assertGreaterEqual(rows["weights"], 1)
+        self.assertGreater(rows["rows"], 500)
+        self.assertEqual({one["answer"] for one in rows["raising"]}, {"bad"})
+        self.assertEqual({one["answer"] for one in rows["lowering"]}, {"good"})
+        raised = [one["influence"] for one in rows["raising"]]
+        self.assertEqual(raised, sorted(raised, reverse=True))
+        self.assertIn("loans.csv", rows["raising"][0]["where"])
+        self.assert_page(page, "The training rows that shaped it", "loans.csv")
+        # Asking changes no answer, and the other class turns the signs.
+        self.assertEqual(self.explain(*ask[:-2])["attributions"], self.explain(*ask)["attributions"])
+        other = self.explain(*[*ask[:5], "good", *ask[6:]])["training_rows"]
+        self.assertEqual({one["answer"] for one in other["raising"]}, {"good"})
+        self.assert_fails(2, "explain", *ask[:-2], "--training", self.data, says=["--influence"])
+        moved = self.folder / "moved.csv"
+        self.data.rename(moved)
+        self.assert_fails(1, "explain", self.run_folder, moved, "--influence", "1", says=["gone", "--training"])
+        self.explain(self.run_folder, moved, "--influence", "1", "--training", moved)
+
     def test_interactions(self):
         page = self.folder / "pairs.html"
         ask = [self.run_folder, self.data, "--row", "3", "--interactions", "2"]

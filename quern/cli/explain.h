@@ -19,6 +19,8 @@ struct ExplainFlags {
   bool audit = false;
   int64_t interactions = 0;
   bool attention = false;
+  int64_t influence = 0;
+  std::string training;  // where the training data stands, for influence
   int64_t segments = 0;
   int64_t rows = 100;
   int64_t reasons = 0;

@@ -38,13 +38,19 @@ void check(const ExplainFlags& flags) {
     throw UsageError("bad_value", "--change is for --counterfactual",
                      "give --counterfactual too, or leave it out");
   }
-  if (flags.global &&
-      (flags.reasons > 0 || flags.counterfactual || flags.audit || flags.interactions > 0)) {
+  if (flags.global && (flags.reasons > 0 || flags.counterfactual || flags.audit ||
+                       flags.interactions > 0 || flags.influence > 0)) {
     throw UsageError("bad_value",
-                     "--reasons, --counterfactual, --interactions and --audit are for one row",
+                     "--reasons, --counterfactual, --interactions, --influence and --audit are for "
+                     "one row",
                      "leave --global out, and name the row with --row");
   }
   if (flags.segments < 0) refuse("--segments", flags.segments, "give a number of 1 or more");
+  if (flags.influence < 0) refuse("--influence", flags.influence, "give a number of 1 or more");
+  if (!flags.training.empty() && flags.influence == 0) {
+    throw UsageError("bad_value", "--training is for --influence",
+                     "give --influence N too, or leave it out");
+  }
   if (flags.interactions < 0)
     refuse("--interactions", flags.interactions, "give a number of 1 or more");
   if (flags.rows < 1) refuse("--rows", flags.rows, "give a number of 1 or more");
@@ -75,6 +81,7 @@ void check_task(const ExplainFlags& flags, std::string_view task) {
   only(flags.max_tokens != 1, "--max-tokens", generates, "generate");
   only(!flags.background.empty(), "--background", !recommends && !generates, "read columns");
   only(flags.background_rows != 0, "--background-rows", !recommends && !generates, "read columns");
+  only(flags.influence > 0, "--influence", !recommends && !generates, "read rows");
   only(flags.attention, "--attention", !recommends, "read rows or prompts");
   only(flags.global, "--global", !recommends && !generates, "read rows");
   only(flags.reasons > 0, "--reasons", !recommends && !generates, "read columns");
@@ -178,6 +185,12 @@ Action declare_explain(CLI::App& app, Invocation& invocation) {
   app.add_option("--interactions", flags->interactions,
                  "Also the N pairs of parts that give most together beyond what each gives alone")
       ->type_name("N");
+  app.add_option("--influence", flags->influence,
+                 "Also the N training rows that raised the answer most, and the N that lowered it")
+      ->type_name("N");
+  app.add_option("--training", flags->training,
+                 "The data that the run learned from, where it has moved (--influence)")
+      ->type_name("FILE");
   app.add_flag("--attention", flags->attention,
                "Also attention rollout: where attention flows from (no attribution)");
   app.add_flag("--audit", flags->audit,

@@ -10,6 +10,7 @@
 #include "quern/cli/row_input.h"
 #include "quern/explain/combinatorics.h"
 #include "quern/explain/row_explainer.h"
+#include "quern/explain/training_rows.h"
 
 namespace quern::cli {
 namespace {
@@ -77,6 +78,15 @@ int explain_rows(Invocation& invocation, const ExplainFlags& flags) {
     question.dictionary = explain::read_reasons(run, flags.dictionary, *invocation.reporter);
   question.wants_counterfactual = flags.counterfactual;
   if (!flags.change.empty()) question.counterfactual.permitted = split(flags.change, ',');
+  task::TableTask training;
+  if (flags.influence > 0) {
+    const std::vector<fs::path> named = {flags.training};
+    training =
+        explain::read_training(run, explain::read_options(run.folder),
+                               flags.training.empty() ? explain::training_paths(run) : named);
+    question.influence = static_cast<size_t>(flags.influence);
+    question.training = &training;
+  }
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   auto background_rows = static_cast<size_t>(flags.background_rows);
   if (flags.global && background_rows == 0 && !lime) background_rows = kGlobalBackground;

@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "quern/base/error.h"
-#include "quern/base/strings.h"
 #include "quern/data/table_reader.h"
 #include "quern/explain/diagnosis_verdicts.h"
 #include "quern/explain/fold_answers.h"
+#include "quern/explain/training_rows.h"
 #include "quern/formats/json.h"
 #include "quern/infer/row_predictor.h"
 
@@ -52,9 +52,7 @@ class Diagnosing {
       : request_(request),
         reporter_(reporter),
         run_(load(request)),
-        options_(run::Options::from_resolved(
-            run::read_part(request.run, run::kOptionsFile, "how it was trained"),
-            (request.run / run::kOptionsFile).string())),
+        options_(read_options(request.run)),
         pool_(request.threads),
         predictor_(run_.config, run_.parameters, pool_) {}
 
@@ -82,25 +80,6 @@ class Diagnosing {
   }
 
  private:
-  std::vector<fs::path> training_paths() const {
-    if (!request_.training.empty()) return request_.training;
-    const auto& split = run_.pipeline.record.split;
-    const auto found = split.find("sources");
-    std::vector<fs::path> paths;
-    if (found != split.end()) {
-      for (const std::string& line : quern::split(found->second, '\n')) paths.emplace_back(line);
-    }
-    const auto gone = std::ranges::find_if(paths, [](const fs::path& p) { return !fs::exists(p); });
-    if (paths.empty() || gone != paths.end()) {
-      throw Error("no_training_data",
-                  paths.empty() ? fmt::format("{} does not say where its training data stands",
-                                              request_.run.string())
-                                : fmt::format("{}: the training data is gone", gone->string()),
-                  "name it with --training FILE");
-    }
-    return paths;
-  }
-
   /// New rows in a database stand in the table that is named, else in one named as training's.
   std::string fresh_table() const {
     const bool database = std::ranges::all_of(request_.data, [](const fs::path& path) {
@@ -120,13 +99,10 @@ class Diagnosing {
       }
     }
     const bool given = !request_.data.empty() && !fresh_;
-    task_ = task::make_table_task(given ? request_.data : training_paths(), options_,
-                                  silent_reporter());
-    if (task_.table.fingerprint() != run_.pipeline.record.data_fingerprint) {
-      throw Error("other_data",
-                  "the training data is not what the run learned from: it has changed",
-                  "name the data as it was with --training FILE");
-    }
+    task_ = explain::read_training(run_, options_,
+                                   given                       ? request_.data
+                                   : request_.training.empty() ? training_paths(run_)
+                                                               : request_.training);
     const bool test = !task_.split.test.empty();
     result_.held_out = test ? "test" : "validation";
     held_out_ = test ? task_.split.test : task_.split.validation;

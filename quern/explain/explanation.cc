@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "quern/base/strings.h"
 #include "quern/report/terminal_bars.h"
@@ -88,6 +89,20 @@ std::string_view how_sure(const Attribution& a) {
                  : "Nothing is sampled: the error says what the method leaves out.";
 }
 
+nlohmann::ordered_json to_json(const InfluenceReport& influence) {
+  nlohmann::ordered_json json{
+      {"method", "TracIn"}, {"rows", influence.rows}, {"weights", influence.weights}};
+  for (const auto& [name, rows] :
+       {std::pair{"raising", &influence.raising}, {"lowering", &influence.lowering}}) {
+    json[name] = nlohmann::ordered_json::array();
+    for (const InfluenceReport::Row& row : *rows) {
+      json[name].push_back(
+          {{"where", row.where}, {"answer", row.answer}, {"influence", row.influence}});
+    }
+  }
+  return json;
+}
+
 nlohmann::ordered_json interactions_json(const Explanation& e) {
   nlohmann::ordered_json json{{"index", "Shapley interaction index"},
                               {"exact", e.interactions->exact},
@@ -130,6 +145,13 @@ std::vector<const ExplainedPart*> Explanation::ranked() const {
   std::vector<const ExplainedPart*> ranked;
   for (const size_t player : attribution.ranking()) ranked.push_back(by_player[player]);
   return ranked;
+}
+
+std::string influence_line(const InfluenceReport& influence) {
+  return fmt::format(
+      "Training rows whose steps moved this answer most (TracIn: products of gradients at {} set{} "
+      "of weights), of {} looked at.",
+      influence.weights, influence.weights == 1 ? "" : "s", influence.rows);
 }
 
 std::string attention_line(const Explanation& e) {
@@ -204,6 +226,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
   if (e.reasons.asked) json["reasons"] = to_json(e.reasons);
   if (e.counterfactual.asked) json["counterfactual"] = to_json(e.counterfactual);
   if (e.interactions) json["interactions"] = interactions_json(e);
+  if (e.influence.rows > 0) json["training_rows"] = to_json(e.influence);
   if (e.audit.asked) json["audit"] = to_json(e.audit);
   return json;
 }
@@ -311,6 +334,14 @@ std::string terminal_text(const Explanation& e, size_t most) {
                        one.margin > 0 ? fmt::format("± {:.2g}", one.margin) : ""});
     }
     text += report::signed_bars(pairs, 48);
+  }
+  if (e.influence.rows > 0) {
+    text += "\n" + influence_line(e.influence) + "\n";
+    std::vector<report::SignedBar> rows;
+    for (const auto* side : {&e.influence.raising, &e.influence.lowering})
+      for (const InfluenceReport::Row& row : *side)
+        rows.push_back({row.where, row.influence, row.answer});
+    text += report::signed_bars(rows, 48);
   }
   if (e.audit.asked) {
     text += "\n";

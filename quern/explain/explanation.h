@@ -67,6 +67,19 @@ struct Counterfactual {
   uint64_t rows_answered = 0;
 };
 
+/// Which training rows shaped a prediction, the strongest first: a step of training on one raises
+/// what is explained, or lowers it.
+struct InfluenceReport {
+  struct Row {
+    std::string where;   // in the training data
+    std::string answer;  // its target
+    double influence = 0;
+  };
+  std::vector<Row> raising, lowering;
+  size_t rows = 0;     // looked at, evenly over the training rows; 0: not asked
+  size_t weights = 0;  // sets of them that gradients were taken at
+};
+
 /// An answer and what made it.
 struct Explanation {
   std::string run, task;
@@ -85,6 +98,7 @@ struct Explanation {
   size_t interactions_shown = 0;                 // of its pairs, the strongest
   std::optional<metrics::Interval> novelty;      // of masked inputs, where columns are hidden
   std::optional<std::vector<double>> attention;  // (players): attention rollout, where asked for
+  InfluenceReport influence;
   Audit audit;
   double seconds = 0;
   uint64_t rows_answered = 0;  // by the model, for all coalitions
@@ -103,6 +117,9 @@ nlohmann::ordered_json to_json(const Explanation& explanation);
 /// Asks the game for interactions of its players, of which `shown` are shown; 0: nothing.
 void add_interactions(Game& game, const EstimateOptions& options, size_t shown,
                       Explanation& explanation);
+
+/// What the training rows that are told come from, in one sentence.
+std::string influence_line(const InfluenceReport& influence);
 
 /// What attention rollout says, strongest part first, with the warning that it needs.
 std::string attention_line(const Explanation& explanation);

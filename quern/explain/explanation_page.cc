@@ -124,6 +124,15 @@ void add_interactions(report::HtmlPage& page, const Explanation& e) {
   page.table({"part", "with", "interaction, " + e.unit, "95 % interval"}, rows);
 }
 
+void add_influence(report::HtmlPage& page, const InfluenceReport& influence) {
+  page.paragraph(influence_line(influence));
+  report::Rows rows;
+  for (const auto* side : {&influence.raising, &influence.lowering})
+    for (const InfluenceReport::Row& row : *side)
+      rows.push_back({row.where, row.answer, fmt::format("{:+.4g}", row.influence)});
+  page.table({"training row", "its answer", "raises (+) or lowers (-)"}, rows);
+}
+
 report::Series curve(std::string name, std::span<const double> values) {
   report::Series series{std::move(name), {}};
   const auto last = static_cast<double>(std::max<size_t>(2, values.size()) - 1);
@@ -177,6 +186,10 @@ std::string to_html(const Explanation& e) {
   if (e.interactions) {
     page.heading("What parts give together");
     add_interactions(page, e);
+  }
+  if (e.influence.rows > 0) {
+    page.heading("The training rows that shaped it");
+    add_influence(page, e.influence);
   }
   page.heading("Every part");
   page.table({"part", "value", "contribution, " + e.unit, "95 % interval"}, contribution_rows(e));

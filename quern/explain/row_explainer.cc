@@ -13,6 +13,7 @@
 #include "quern/data/table_reader.h"
 #include "quern/explain/attention_rollout.h"
 #include "quern/explain/combinatorics.h"
+#include "quern/explain/influence.h"
 #include "quern/explain/masked_novelty.h"
 #include "quern/explain/row_lime.h"
 #include "quern/explain/row_path.h"
@@ -154,6 +155,10 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
   out.attribution = attribute(run_, predictor_, grouped);
   if (!varied && !follows) {
     out.novelty = masked_novelty(run_.pipeline.columns, taken, background_, options.seed);
+  }
+  if (question.influence > 0) {
+    out.influence =
+        find_influence(run_, pool_, taken, target, *question.training, question.influence);
   }
   if (question.attention)
     out.attention = group_sums(row_attention(run_, pool_, taken), grouped.group_of());

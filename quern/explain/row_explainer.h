@@ -16,6 +16,7 @@
 #include "quern/explain/row_game.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/run/row_run.h"
+#include "quern/task/table_task.h"
 
 namespace quern::explain {
 
@@ -31,9 +32,11 @@ struct RowQuestion {
   EstimateOptions estimate;
   PartOptions parts;
   bool audit = false;
-  bool attention = false;   // rollout too
-  size_t interactions = 0;  // pairs of parts to show; 0: not asked
-  size_t reasons = 0;       // principal reasons wanted, in the words of `dictionary`
+  bool attention = false;                     // rollout too
+  size_t influence = 0;                       // training rows of each sign to show; 0: not asked
+  const task::TableTask* training = nullptr;  // where influence is asked for
+  size_t interactions = 0;                    // pairs of parts to show; 0: not asked
+  size_t reasons = 0;  // principal reasons wanted, in the words of `dictionary`
   std::vector<ReasonEntry> dictionary;
   bool wants_counterfactual = false;
   CounterfactualOptions counterfactual;

@@ -1,0 +1,127 @@
+#include "quern/explain/influence.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "quern/base/random.h"
+#include "quern/data/table_reader.h"
+#include "quern/infer/row_predictor.h"
+
+namespace quern::explain {
+namespace {
+
+/// A small encoder with random weights over two numbers, and the rows that it is held against.
+struct Small {
+  task::TableTask training;
+  run::RowRun run;
+
+  explicit Small(bool classify) {
+    Random random(2, Stream::kTest);
+    std::string text = "a,b,y\n";
+    for (int i = 0; i < 12; ++i) {
+      const uint64_t a = random.below(100), b = random.below(100);
+      text += std::to_string(a) + "," + std::to_string(b) + (a + b < 100 ? ",0\n" : ",1\n");
+    }
+    training.table = data::read_csv_text(text, "rows");
+    training.target = 2;
+    training.split.train.resize(training.table.rows());
+    std::iota(training.split.train.begin(), training.split.train.end(), size_t{0});
+    run::RowPipeline& pipeline = training.pipeline;
+    pipeline.task = classify ? "classify" : "regress";
+    pipeline.target = "y";
+    if (classify) pipeline.classes = {"0", "1"};
+    pipeline.columns = features::ColumnEncoder::fit(
+        training.table, data::infer_types(training.table, {}), "y", training.split.train, 4);
+    run.folder = "/nowhere";
+    run.pipeline = pipeline;
+    model::apply_preset(run.config.trunk, "ft-transformer");
+    run.config.trunk.layers = 1;
+    run.config.trunk.heads = run.config.trunk.kv_heads = 1;
+    run.config.trunk.width = run.config.trunk.ffn_width = 4;
+    run.config.trunk.vocabulary = 0;
+    run.config.numbers = 2;
+    run.config.number_bins = pipeline.columns.number_bins();
+    run.config.head_width = 4;
+    run.config.answer = classify ? model::Answer::kClass : model::Answer::kValue;
+    run.config.outputs = classify ? 2 : 1;
+    model::declare_encoder(run.config, run.parameters);
+    run.parameters.allocate();
+    model::initialise_encoder(run.config, run.parameters, 1);
+    for (size_t i = 0; i < run.parameters.parameters().size(); ++i)
+      for (float& value : run.parameters.value(static_cast<int32_t>(i)).f32_span())
+        value += 0.2F * static_cast<float>(random.normal());
+  }
+};
+
+/// The gradient of a number of one row's answer by differences, over all parameters.
+template <typename Number>
+std::vector<double> by_differences(run::RowRun& run, infer::RowPredictor& predictor,
+                                   const task::RowInputs& row, const Number& number) {
+  std::vector<double> gradient;
+  constexpr float kStep = 0.01F;
+  for (size_t i = 0; i < run.parameters.parameters().size(); ++i) {
+    for (float& value : run.parameters.value(static_cast<int32_t>(i)).f32_span()) {
+      const float kept = value;
+      value = kept + kStep;
+      const double up = number(predictor.predict(row));
+      value = kept - kStep;
+      const double down = number(predictor.predict(row));
+      value = kept;
+      gradient.push_back((up - down) / (2 * static_cast<double>(kStep)));
+    }
+  }
+  return gradient;
+}
+
+class InfluenceOf : public testing::TestWithParam<bool> {};
+
+TEST_P(InfluenceOf, ProductsOfGradientsByDifferences) {
+  const bool classify = GetParam();
+  Small small(classify);
+  ThreadPool pool(1);
+  ExplainedRow row;
+  const std::vector<size_t> first = {0};
+  row.inputs = task::make_row_inputs(small.run.pipeline.columns.encode(small.training.table, first),
+                                     small.run);
+  RowTarget target;
+  if (!classify) target.scale = RowTarget::Scale::kValue;
+  target.output = classify ? 1 : 0;
+  const InfluenceReport found =
+      find_influence(small.run, pool, row, target, small.training, small.training.table.rows());
+  EXPECT_EQ(found.rows, 12U);
+  EXPECT_EQ(found.weights, 1U);
+  ASSERT_EQ(found.raising.size() + found.lowering.size(), 12U);
+  infer::RowPredictor predictor(small.run.config, small.run.parameters, pool);
+  const std::vector<double> own =
+      by_differences(small.run, predictor, row.inputs, [&](const std::vector<float>& answer) {
+        const auto own_answer = static_cast<double>(answer[target.output]);
+        return classify ? -std::log(own_answer) : -own_answer;
+      });
+  const auto check = [&](const InfluenceReport::Row& told) {
+    size_t at = 0;
+    while (small.training.table.where(at) != told.where) ++at;
+    const std::vector<size_t> one = {at};
+    const task::RowInputs inputs = task::make_row_inputs(
+        small.run.pipeline.columns.encode(small.training.table, one), small.run);
+    const task::RowTargets targets = small.training.targets(one);
+    const std::vector<double> other =
+        by_differences(small.run, predictor, inputs, [&](const std::vector<float>& answer) {
+          if (classify)
+            return -std::log(static_cast<double>(answer[static_cast<size_t>(targets.classes[0])]));
+          return std::pow(static_cast<double>(answer[0]) - static_cast<double>(targets.values[0]),
+                          2);
+        });
+    const double product = std::inner_product(own.begin(), own.end(), other.begin(), 0.0);
+    EXPECT_NEAR(told.influence, product, 0.02 * std::max(0.05, std::abs(product))) << told.where;
+  };
+  check(found.raising.front());
+  check(found.lowering.front());
+  check(found.raising.back());
+}
+
+INSTANTIATE_TEST_SUITE_P(Tasks, InfluenceOf, testing::Values(true, false));
+
+}  // namespace
+}  // namespace quern::explain
