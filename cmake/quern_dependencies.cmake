@@ -20,6 +20,7 @@ pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 # requires it. CMAKE_PREFIX_PATH names a place that is not a system's.
 set(QUERN_PARQUET auto CACHE STRING "Read Parquet through Apache Arrow: auto, on or off")
 set_property(CACHE QUERN_PARQUET PROPERTY STRINGS auto on off)
+include("${CMAKE_CURRENT_LIST_DIR}/quern_switch.cmake")
 quern_switch(QUERN_PARQUET parquet)
 if(NOT parquet STREQUAL "off")
   find_package(Parquet CONFIG QUIET)

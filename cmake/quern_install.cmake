@@ -31,7 +31,7 @@ configure_package_config_file(cmake/quernConfig.cmake.in quernConfig.cmake
 write_basic_package_version_file(quernConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/quernConfig.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/quernConfigVersion.cmake cmake/quern_dependencies.cmake
-  DESTINATION ${package_dir} COMPONENT development)
+  cmake/quern_switch.cmake DESTINATION ${package_dir} COMPONENT development)
 
 install(FILES docs/quern.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
 install(FILES cmake/completions/quern.bash RENAME quern

@@ -2,15 +2,7 @@ option(QUERN_BUILD_TESTS "Build the tests" ON)
 option(QUERN_BUILD_BENCHMARKS "Build the benchmarks" OFF)
 option(QUERN_BUILD_FUZZERS "Build the fuzz targets (Clang only)" OFF)
 option(QUERN_WERROR "Treat warnings as errors" ON)
-# quern_switch(OPTION RESULT): auto, on or off, as the option says in any case.
-function(quern_switch option result)
-  string(TOLOWER "${${option}}" value)
-  if(NOT value MATCHES "^(auto|on|off)$")
-    message(FATAL_ERROR "${option} is ${${option}}: it must be auto, on or off")
-  endif()
-  set(${result} ${value} PARENT_SCOPE)
-endfunction()
-
+include("${CMAKE_CURRENT_LIST_DIR}/quern_switch.cmake")
 set(QUERN_CUDA "auto" CACHE STRING "Compile the CUDA kernels: auto (where nvcc is found), on, off")
 set_property(CACHE QUERN_CUDA PROPERTY STRINGS auto on off)
 set(QUERN_CUDA_ARCHITECTURES "80;90;100" CACHE STRING
