@@ -150,7 +150,7 @@ void LinearFeatures::add_numbers(SparseRows& rows, const ColumnEncoder& columns,
 
 void LinearFeatures::add_pixels(SparseRows& rows, const EncodedRows& encoded, int64_t row) const {
   const PictureFeature& f = encoded.picture;
-  const uint8_t* picture = encoded.pixels.data() + row * f.pixels();
+  const uint8_t* picture = encoded.picture_of(static_cast<size_t>(row)).data();
   auto column = static_cast<uint32_t>(picture_begin_);
   for (int64_t top = 0; top < f.height; top += block_) {
     for (int64_t left = 0; left < f.width; left += block_) {

@@ -121,8 +121,7 @@ class RowFiller {
       return;
     }
     Random random(noise_ != nullptr ? noise_->seed : 0, Stream::kAugment, sample);
-    write_picture(feature,
-                  std::span(rows_.columns.pixels).subspan(static_cast<size_t>(row) * size, size),
+    write_picture(feature, rows_.columns.picture_of(static_cast<size_t>(row)),
                   noise_ != nullptr ? &noise_->picture : nullptr, random, out);
   }
 
@@ -325,11 +324,9 @@ double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const
   if (chance >= noise.cutmix + noise.mixup) return 0;
   row = static_cast<uint64_t>(train_[random.below(samples())]);
   const features::PictureFeature& feature = rows_.inputs.columns.picture;
-  const auto size = static_cast<size_t>(feature.pixels());
   thread_local std::vector<float> other;
-  other.resize(size);
-  write_picture(feature, std::span(rows_.inputs.columns.pixels).subspan(row * size, size), &noise,
-                random, other.data());
+  other.resize(static_cast<size_t>(feature.pixels()));
+  write_picture(feature, rows_.inputs.columns.picture_of(row), &noise, random, other.data());
   if (chance >= noise.cutmix) {
     const double share = draw_mix_share(random);
     blend(other, share, picture);

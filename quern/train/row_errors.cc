@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "quern/base/text_encoding.h"
-#include "quern/formats/png.h"
 
 namespace quern::train {
 namespace {
@@ -44,17 +43,10 @@ std::vector<JudgedRow> judge_values(const RowReport& r) {
   return out;
 }
 
-std::string picture_source(const features::EncodedRows& inputs, size_t row) {
-  const features::PictureFeature& feature = inputs.picture;
-  const auto size = static_cast<size_t>(feature.pixels());
-  return formats::png_data_uri({feature.height, feature.width, feature.channels,
-                                std::span(inputs.pixels).subspan(row * size, size)});
-}
-
 void add_pictures(report::HtmlPage& page, const RowReport& r, const std::vector<JudgedRow>& rows) {
   std::vector<report::PictureTile> tiles;
   for (const JudgedRow& row : rows) {
-    tiles.push_back({picture_source(*r.inputs, r.input_rows[row.row]),
+    tiles.push_back({formats::png_data_uri(picture_of(r, row.row)),
                      fmt::format("{}: says {}", row.stands, row.says)});
   }
   page.pictures(tiles, kTileWidth);
@@ -72,6 +64,11 @@ std::vector<JudgedRow> worst_errors(std::vector<JudgedRow> rows, size_t most) {
                    [](const JudgedRow& a, const JudgedRow& b) { return a.weight > b.weight; });
   if (rows.size() > most) rows.resize(most);
   return rows;
+}
+
+formats::PixelView picture_of(const RowReport& r, size_t row) {
+  const features::PictureFeature& feature = r.inputs->picture;
+  return {feature.height, feature.width, feature.channels, r.inputs->picture_of(r.input_rows[row])};
 }
 
 std::string row_words(const RowReport& r, size_t row) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "quern/formats/png.h"
 #include "quern/train/row_report.h"
 
 namespace quern::train {
@@ -22,6 +23,9 @@ std::vector<JudgedRow> judge_rows(const RowReport& report);
 std::vector<JudgedRow> worst_errors(std::vector<JudgedRow> rows, size_t most);
 /// What stands in a row's other columns: its text, or "age = 39, job = clerk, …", cut short.
 std::string row_words(const RowReport& report, size_t row);
+
+/// A row's picture as the model sees it, where there is a picture column.
+formats::PixelView picture_of(const RowReport& report, size_t row);
 
 /// The errors worth looking at: pictures as the model sees them, else a table.
 void add_errors(report::HtmlPage& page, const RowReport& report);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "quern/formats/png.h"
 #include "quern/train/row_errors.h"
 
 namespace quern::train {
@@ -43,16 +42,13 @@ std::vector<JudgedRow> rows_to_show(const RowReport& r) {
 }
 
 void write_pictures(formats::EventWriter& events, int64_t step, const RowReport& r) {
-  const features::PictureFeature& feature = r.inputs->picture;
-  const auto size = static_cast<size_t>(feature.pixels());
   size_t number = 0;
   for (const JudgedRow& row : rows_to_show(r)) {
-    const std::string png = formats::encode_png(
-        {feature.height, feature.width, feature.channels,
-         std::span(r.inputs->pixels).subspan(r.input_rows[row.row] * size, size)});
+    const formats::PixelView picture = picture_of(r, row.row);
+    const std::string png = formats::encode_png(picture);
     // TensorBoard shows the tag above the picture.
     events.images(fmt::format("predictions/{:02d} {}: says {}", ++number, row.stands, row.says),
-                  step, feature.height, feature.width, std::span(&png, 1));
+                  step, picture.height, picture.width, std::span(&png, 1));
   }
 }
 
