@@ -62,6 +62,26 @@ class Check(house.TestCase):
         self.assertNotRegex(text, r"(src|href)=.http")
         self.assertNotIn("<script", text)
 
+    def test_the_target_is_judged_as_training_takes_it(self):
+        # Fifteen whole numbers are values to training, ten are classes.
+        for values, measure, task in ((15, "r2_alone", "regress"), (10, "auc_alone", "classify")):
+            lines = ["x,y"] + [f"{i * 7 % 31},{i % values}" for i in range(300)]
+            path = self.write(f"{values}.csv", lines)
+            self.assertIn(measure, self.check(path, "--target", "y")["columns"][0])
+            done = self.run_ok("train", path, "--target", "y", "--out", self.folder / f"run{values}", "--steps", 2)
+            self.assertIn(f"task: {task}", done.err)
+        said = self.check(self.folder / "10.csv", "--target", "y", "--task", "regress")
+        self.assertIn("r2_alone", said["columns"][0])
+
+    def test_targets_that_training_refuses_are_severe(self):
+        for name, answers, kind in (("single", ["a", "b"] * 30 + ["c"], "balance"),
+                                    ("word", [f"{i}.5" for i in range(60)] + ["1e999"], "target_unreadable"),
+                                    ("many", [f"k{i // 2}" for i in range(2004)], "balance")):
+            lines = ["x,y"] + [f"{i % 7},{answer}" for i, answer in enumerate(answers)]
+            path = self.write(f"{name}.csv", lines)
+            self.assertIn((kind, "y"), self.kinds(self.check(path, "--target", "y", code=3), "severe"))
+            self.assertEqual(house.quern("train", path, "--target", "y", "--out", self.folder / name).code, 1)
+
     def test_a_copy_of_a_value_leaks(self):
         draw = random.Random(5)
         lines = ["price,cents,noise"]
@@ -213,7 +233,7 @@ class Check(house.TestCase):
         self.assertIn("6 of 61 users", found["short_histories"]["detail"])
         self.assertIn("same_moment", found)
         # With a target it is a table; one user alone is severe.
-        self.assertEqual(self.check(self.folder / "log.csv", "--target", "item_id")["kind"], "table")
+        self.assertEqual(self.check(self.folder / "log.csv", "--target", "item_id", code=3)["kind"], "table")
         alone = self.write("one.csv", ["user_id,item_id"] + [f"u1,i{i % 5}" for i in range(30)])
         self.assertIn(("one_user", "user_id"), self.kinds(self.check(alone, "--task", "recommend", code=3), "severe"))
 

@@ -99,6 +99,18 @@ class Table(house.TestCase):
         self.run_ok("predict", run, self.fresh, "-o", out)
         return out.read_text().splitlines()
 
+    def test_rows_whose_value_is_missing_are_left_out(self):
+        lines = self.data.read_text().splitlines()
+        for row, word in zip((5, 9, 13, 17), ("", "none", "-", "unknown")):
+            cells = lines[row].split(",")
+            cells[4] = word
+            lines[row] = ",".join(cells)
+        self.data.write_text("\n".join(lines) + "\n")
+        run, result, notes = self.train("--set", "data.types=class = ignore", target="price")
+        self.assertEqual(result["task"], "regress")
+        self.assertIn("4 rows without a 'price' are left out", notes)
+        self.assertEqual(json.loads(self.run_ok("evaluate", run, self.data, "--json").out)["rows"], 1196)
+
     def test_same_bits_at_one_and_two_threads(self):
         one, _, _ = self.train("--threads", "1", run="one")
         two, _, _ = self.train("--threads", "2", run="two")
@@ -167,7 +179,9 @@ class BadTable(house.TestCase):
         self.refuse(table, code=2, target="klass", says="did you mean 'class'")
         self.refuse("a,class\n1,x\n2,x\n", says="every row has the same 'class': x")
         self.refuse("a,class\n" + "1,x\n2,y\n" * 30 + "3,z\n", says="class 'z' has one row only")
-        self.refuse(table, "--task", "regress", code=2, says="no numbers")
+        self.refuse(table, "--task", "regress", code=2, says="line 2: 'no' in the target 'class' is no number")
+        prices = "a,class\n" + "".join(f"{i % 7},{i}.5\n" for i in range(60))
+        self.refuse(prices + "1,1e999\n", says="line 62: '1e999' in the target 'class' is no number")
         self.refuse(table, "--task", "generate", code=2, says="learns no column")
         self.refuse("id,class\n" + "".join(f"r{i}x,{'ab'[i % 2]}\n" for i in range(50)), says="no column is left")
 

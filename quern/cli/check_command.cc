@@ -66,6 +66,7 @@ data::CheckOptions check_options(const Invocation& invocation, std::span<const f
                                  const data::Table& table, bool texts) {
   data::CheckOptions options;
   options.target = invocation.options.text("data.target");
+  options.task = invocation.options.text("data.task");
   options.types = data::parse_type_overrides(invocation.options.text("data.types"));
   options.load_picture = picture_loader(table);
   if (texts) options.types.emplace(data::kTextColumn, data::ColumnType::kText);

@@ -253,6 +253,15 @@ class ColumnInspector {
 
 }  // namespace
 
+bool is_class_target(const ColumnFacts& facts) {
+  constexpr size_t kFewValues = 10;
+  return facts.type != ColumnType::kNumber || (facts.integers && facts.distinct <= kFewValues);
+}
+
+bool lacks_target(std::string_view cell, bool classes) {
+  return classes ? is_missing(cell) : is_missing_number(cell);
+}
+
 std::string_view name(ColumnType type) { return kNames[static_cast<size_t>(type)]; }
 
 ColumnType parse_column_type(std::string_view text) {

@@ -42,6 +42,15 @@ struct ColumnFacts {
   std::vector<std::string> examples;  // some different values
 };
 
+/// Classes are the most that a target may have.
+inline constexpr size_t kMostClasses = 1000;
+/// Whether a target's values are classes where no task was asked for: all but numbers of many
+/// values. Whole numbers of ten values at most are classes: a regression would have little to rank.
+bool is_class_target(const ColumnFacts& facts);
+/// Whether the row has no answer: where a number is expected "none" and its like are missing, of
+/// classes they may be one.
+bool lacks_target(std::string_view cell, bool classes);
+
 /// Column types by name, as the key data.types says them: "age = number, city = category".
 using TypeOverrides = std::map<std::string, ColumnType, std::less<>>;
 /// Throws UsageError.

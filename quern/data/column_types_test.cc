@@ -81,6 +81,21 @@ TEST(ColumnTypes, UnreadableValuesAreSaidWithTheirLine) {
   EXPECT_EQ(facts.unreadable_where, "'t.csv', line 5");
 }
 
+TEST(ColumnTypes, WholeNumbersOfFewValuesAreClasses) {
+  const auto numbered = [](int count, const char* end) {
+    std::vector<std::string> values;
+    for (int i = 0; i < count; ++i) values.push_back(std::to_string(3 * i % count) + end);
+    return infer(column("y", values, 2));
+  };
+  EXPECT_TRUE(is_class_target(numbered(10, "")));
+  EXPECT_FALSE(is_class_target(numbered(11, "")));
+  EXPECT_FALSE(is_class_target(numbered(4, ".5")));
+  EXPECT_TRUE(is_class_target(infer(column("y", {"a", "b", "c"}, 20))));
+  EXPECT_TRUE(lacks_target("none", false));
+  EXPECT_FALSE(lacks_target("none", true));
+  EXPECT_TRUE(lacks_target("N/A", true));
+}
+
 TEST(ColumnTypes, CanBeOverridden) {
   EXPECT_EQ(infer(column("age", {"39", "4", "5"}), "age = category").type, ColumnType::kCategory);
   EXPECT_THROW(infer(column("age", {"39", "4"}), "aeg = category"), UsageError);

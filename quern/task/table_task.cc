@@ -19,11 +19,6 @@ namespace {
 using data::ColumnFacts;
 using data::ColumnType;
 
-constexpr size_t kMostClasses = 1000;
-
-/// Whole numbers with so few values are classes: a regression would have little to rank.
-constexpr size_t kFewValues = 10;
-
 class TableTaskMaker {
  public:
   TableTaskMaker(const run::Options& options, Reporter& reporter)
@@ -33,8 +28,9 @@ class TableTaskMaker {
     read(paths);
     note_sources(paths);
     find_target();
-    keep_rows_with_target();
     choose_task();
+    keep_rows_with_target();
+    if (task_.pipeline.task == "classify") find_classes();
     divide();
     fit();
     note();
@@ -89,61 +85,66 @@ class TableTaskMaker {
 
   void keep_rows_with_target() {
     for (size_t row = 0; row < task_.table.rows(); ++row) {
-      if (!data::is_missing(task_.table.cell(row, task_.target))) rows_.push_back(row);
+      if (!lacks_target(row)) rows_.push_back(row);
     }
     const size_t without = task_.table.rows() - rows_.size();
     if (without > 0) {
       reporter_.note(
           fmt::format("{} rows without a '{}' are left out", without, task_.pipeline.target));
     }
-    const ColumnFacts& facts = task_.facts[task_.target];
-    if (facts.distinct < 2) {
-      throw Error("constant_target",
-                  rows_.empty() ? fmt::format("no row has a '{}'", facts.name)
-                                : fmt::format("every row has the same '{}': {}", facts.name,
-                                              facts.examples.front()),
-                  "give a target with at least two values");
-    }
+  }
+
+  bool lacks_target(size_t row) const {
+    return data::lacks_target(task_.table.cell(row, task_.target),
+                              task_.pipeline.task == "classify");
   }
 
   void choose_task() {
     const ColumnFacts& facts = task_.facts[task_.target];
+    if (facts.distinct < 2) {
+      throw Error("constant_target",
+                  facts.distinct == 0 ? fmt::format("no row has a '{}'", facts.name)
+                                      : fmt::format("every row has the same '{}': {}", facts.name,
+                                                    facts.examples.front()),
+                  "give a target with at least two values");
+    }
     const std::string_view asked = options_.text("data.task");
-    const bool numbers = facts.type == ColumnType::kNumber && facts.unreadable == 0;
     if (asked == "classify" || asked == "regress") {
       task_.pipeline.task = asked;
       task_.task_reason = "set by --task";
-      if (asked == "regress" && !numbers && !all_numbers()) {
-        throw UsageError("bad_target",
-                         fmt::format("--task regress: '{}' holds values that are no numbers, such "
-                                     "as '{}'",
-                                     facts.name, facts.examples.front()),
-                         "leave --task out, or choose another target");
-      }
-    } else if (numbers && !(facts.integers && facts.distinct <= kFewValues)) {
+    } else if (data::is_class_target(facts)) {
+      task_.pipeline.task = "classify";
+      task_.task_reason = fmt::format("'{}' has {} values", facts.name, facts.distinct);
+    } else {
       task_.pipeline.task = "regress";
       task_.task_reason = fmt::format("'{}' is a number with {}{} values", facts.name,
                                       facts.distinct, facts.distinct_more ? "+" : "");
-    } else {
-      task_.pipeline.task = "classify";
-      task_.task_reason = fmt::format("'{}' has {} values", facts.name, facts.distinct);
     }
-    if (task_.pipeline.task == "classify") find_classes();
+    if (task_.pipeline.task == "regress") require_numbers(facts);
   }
 
-  bool all_numbers() const {
-    return std::all_of(rows_.begin(), rows_.end(), [&](size_t row) {
-      return data::parse_written_number(task_.table.cell(row, task_.target)).has_value();
-    });
+  void require_numbers(const ColumnFacts& facts) const {
+    if (facts.type == ColumnType::kNumber && facts.unreadable == 0) return;
+    for (size_t row = 0; row < task_.table.rows(); ++row) {
+      const std::string_view cell = task_.table.cell(row, task_.target);
+      if (lacks_target(row) || data::parse_written_number(cell)) continue;
+      const std::string message =
+          fmt::format("{}: '{}' in the target '{}' is no number", task_.table.where(row),
+                      cell.substr(0, 60), facts.name);
+      if (options_.text("data.task") == "regress")
+        throw UsageError("bad_target", message, "leave --task out, or choose another target");
+      throw Error("bad_target", message,
+                  "mend the value or leave it empty; --task classify takes values as classes");
+    }
   }
 
   void find_classes() {
     std::map<std::string, size_t, std::less<>> counts;
     for (const size_t row : rows_) ++counts[std::string(task_.table.cell(row, task_.target))];
-    if (counts.size() > kMostClasses) {
+    if (counts.size() > data::kMostClasses) {
       throw Error("too_many_classes",
                   fmt::format("'{}' has {} different values; {} classes are the most",
-                              task_.pipeline.target, counts.size(), kMostClasses),
+                              task_.pipeline.target, counts.size(), data::kMostClasses),
                   "choose another target, or join rare values");
     }
     for (const auto& [value, count] : counts) {
@@ -326,9 +327,10 @@ RowTargets read_targets(const data::Table& table, const run::RowPipeline& pipeli
   std::vector<size_t> kept;
   for (const size_t row : rows) {
     const std::string_view cell = table.cell(row, static_cast<size_t>(column));
-    if (data::is_missing(cell)) continue;
+    const bool classes = pipeline.task == "classify";
+    if (data::lacks_target(cell, classes)) continue;
     kept.push_back(row);
-    if (pipeline.task == "classify") {
+    if (classes) {
       const auto found = ids.find(cell);
       if (found == ids.end()) {
         throw Error(

@@ -12,7 +12,7 @@
 namespace quern::data {
 namespace {
 
-constexpr size_t kLeakageRows = 200'000, kMostClasses = 20, kFewestRows = 10;
+constexpr size_t kLeakageRows = 200'000, kLeakageClasses = 20, kFewestRows = 10;
 constexpr double kGivesAway = 0.99, kStrong = 0.8;
 
 void check_balance(Checking& checking, const CheckedColumn& checked) {
@@ -24,11 +24,15 @@ void check_balance(Checking& checking, const CheckedColumn& checked) {
     single += one.rows == 1 ? 1 : 0;
     rows += one.rows;
   }
+  if (classes > kMostClasses) {
+    checking.found("balance", Severity::kSevere, checking.check.target,
+                   fmt::format("{} classes: training takes {} at most", classes, kMostClasses));
+  }
   if (single > 0) {
-    checking.found(
-        "balance", single * 2 > classes ? Severity::kSevere : Severity::kWarning,
-        checking.check.target,
-        fmt::format("{} of {} classes have one row only, as '{}'", single, classes, least.label));
+    checking.found("balance", Severity::kSevere, checking.check.target,
+                   fmt::format("{} of {} classes have one row only, as '{}': training stops at "
+                               "them, for they cannot be both learnt and checked",
+                               single, classes, least.label));
   }
   const double even = 1 / static_cast<double>(classes);
   if (share(least.rows, rows) >= 0.2 * even) return;
@@ -45,7 +49,7 @@ TargetView read_target(const Checking& checking, size_t column) {
   std::map<std::string, int32_t, std::less<>> ids;
   if (target.classes) {
     const auto& frequencies = checking.check.columns[column].frequencies;
-    for (size_t i = 0; i < std::min(kMostClasses, frequencies.size()); ++i)
+    for (size_t i = 0; i < std::min(kLeakageClasses, frequencies.size()); ++i)
       ids.emplace(frequencies[i].label, static_cast<int32_t>(i));
     target.count = ids.size();
   }
@@ -105,21 +109,40 @@ void check_strengths(Checking& checking, size_t column) {
                              checking.check.target, target.classes ? "AUC" : "R²", strength));
 }
 
+/// Which rows have an answer, and whether it is one of the kind that was asked for.
+void check_answers(Checking& checking, size_t column) {
+  const ColumnFacts& facts = checking.facts(column);
+  const bool classes = checking.check.classes;
+  size_t missing = 0, unreadable = 0, example = 0;
+  for (size_t row = 0; row < checking.check.rows; ++row) {
+    const std::string_view cell = checking.table.cell(row, column);
+    if (lacks_target(cell, classes)) {
+      ++missing;
+    } else if (!classes && !parse_written_number(cell) && unreadable++ == 0) {
+      example = row;
+    }
+  }
+  if (missing > 0) {
+    checking.found(
+        "target_missing", Severity::kWarning, facts.name,
+        fmt::format("{} rows have no {}: training leaves them out", missing, facts.name));
+  }
+  if (unreadable > 0) {
+    checking.found("target_unreadable", Severity::kSevere, facts.name,
+                   fmt::format("{} values are no numbers, as '{}' ({}): training stops there",
+                               unreadable, checking.table.cell(example, column).substr(0, 60),
+                               checking.table.where(example)));
+  }
+}
+
 }  // namespace
 
 void check_target(Checking& checking) {
   const auto column = static_cast<size_t>(checking.target);
   const ColumnFacts& facts = checking.facts(column);
-  const bool number = facts.type == ColumnType::kNumber;
-  // The rule of training: few values are classes.
-  checking.check.classes =
-      !(number && (facts.distinct_more || facts.distinct > 20 || !facts.integers)) ||
-      facts.distinct <= 2;
-  if (facts.missing > 0) {
-    checking.found(
-        "target_missing", Severity::kWarning, facts.name,
-        fmt::format("{} rows have no {}: training leaves them out", facts.missing, facts.name));
-  }
+  const std::string& task = checking.options.task;
+  checking.check.classes = task == "classify" || (task != "regress" && is_class_target(facts));
+  check_answers(checking, column);
   if (facts.distinct <= 1) {
     checking.found("target_constant", Severity::kSevere, facts.name,
                    "the target has one value only: there is nothing to learn");

@@ -55,6 +55,7 @@ struct DataCheck {
 
 struct CheckOptions {
   std::string target;
+  std::string task = "auto";  // or "classify", "regress": what the target is taken for
   TypeOverrides types;
   /// Opens a picture by what stands in its cell, as training does. Empty: pictures stay closed.
   std::function<Picture(std::string_view)> load_picture;
