@@ -199,6 +199,15 @@ class Check(house.TestCase):
         self.assertIn("long.png", found["picture_shapes"]["detail"])
         self.assertIn("picture_sizes", found)
 
+    def test_one_picture_alone(self):
+        picture = self.folder / "one.png"
+        picture.write_bytes(house.png([[x * y % 256 for x in range(24)] for y in range(24)]))
+        self.assertEqual(self.kinds(self.check(picture), "severe"), set())
+        picture.write_bytes(picture.read_bytes()[:60])
+        report = self.check(picture, code=3)
+        self.assertEqual(self.kinds(report, "severe"), {("broken_pictures", "image")})
+        self.assertIn("one.png", report["findings"][0]["detail"])
+
     def test_the_size_of_a_picture_may_tell_its_class(self):
         folder = self.folder / "photos"
         self.write_pictures(folder, 1)

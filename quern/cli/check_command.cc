@@ -71,6 +71,8 @@ data::CheckOptions check_options(const Invocation& invocation, std::span<const f
   options.load_picture = picture_loader(table);
   if (texts) options.types.emplace(data::kTextColumn, data::ColumnType::kText);
   const bool pictures = std::all_of(paths.begin(), paths.end(), data::holds_pictures);
+  // One picture alone is a constant by its name, and opened all the same.
+  if (pictures) options.types.emplace(data::kImageColumn, data::ColumnType::kImage);
   if (pictures && options.target.empty() && table.find(data::kLabelColumn) >= 0)
     options.target = data::kLabelColumn;
   return options;
