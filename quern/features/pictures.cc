@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <system_error>
 
 #include "quern/base/error.h"
 #include "quern/base/file.h"
@@ -39,6 +40,23 @@ data::Picture of_idx(const data::Idx& idx, size_t place, std::string_view name) 
   const std::string_view bytes = std::string_view(idx.bytes).substr(place * size, size);
   picture.pixels.assign(bytes.begin(), bytes.end());
   return picture;
+}
+
+/// Throws IoError (missing, a folder, unreadable) and FormatError (a pipe, too large).
+std::string read_picture(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) {
+    throw FormatError(fmt::format("'{}' is no plain file", path.string()),
+                      "give a picture's file, or leave its row out");
+  }
+  const uintmax_t bytes = fs::file_size(path, error);
+  if (!error && bytes > kMostBytes) {
+    throw FormatError(fmt::format("'{}': {} bytes; a picture's file has {} at most", path.string(),
+                                  bytes, kMostBytes),
+                      "give a smaller picture, or leave its row out");
+  }
+  return read_file(path);  // says what else is wrong
 }
 
 /// One row's picture, scaled and cut to the feature's size.
@@ -100,13 +118,7 @@ data::Picture PictureLoader::load(std::string_view name, const data::Cover& cove
     return of_idx(idx_file(file, resolve(file)), place, name);
   }
   const fs::path path = resolve(name);
-  const uintmax_t bytes = fs::exists(path) ? fs::file_size(path) : 0;
-  if (bytes > kMostBytes) {
-    throw FormatError(fmt::format("'{}': {} bytes; a picture's file has {} at most", path.string(),
-                                  bytes, kMostBytes),
-                      "give a smaller picture, or leave its row out");
-  }
-  return data::decode_picture(read_file(path), path.string(), cover);
+  return data::decode_picture(read_picture(path), path.string(), cover);
 }
 
 PictureFeature fit_pictures(const data::Table& table, std::string_view column,

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -80,6 +81,16 @@ TEST_F(Pictures, ABrokenOneIsNamed) {
   const PictureFeature feature{"photo", 4, 4, 3, {}, {1, 1, 1}};
   EXPECT_THAT([&] { load_pictures(feature, table, 0, all(table), &pool); },
               testing::ThrowsMessage<FormatError>(testing::HasSubstr("p3.png")));
+}
+
+TEST_F(Pictures, WhatIsNoFileIsNamed) {
+  fs::create_directory(folder_ / "folder.png");
+  fs::create_symlink("loop.png", folder_ / "loop.png");
+  ASSERT_EQ(mkfifo((folder_ / "pipe.png").c_str(), 0600), 0);
+  PictureLoader loader(folder_);
+  for (const char* name : {"folder.png", "loop.png", "pipe.png", "missing.png", "t.csv/p.png"})
+    EXPECT_THAT([&] { loader.load(name); },
+                testing::ThrowsMessage<Error>(testing::HasSubstr(name)));
 }
 
 }  // namespace
