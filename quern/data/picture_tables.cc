@@ -3,34 +3,68 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "quern/base/error.h"
 #include "quern/data/picture.h"
 #include "quern/data/table_reader.h"
+#include "quern/data/text_files.h"
 
 namespace quern::data {
 namespace {
 
-std::vector<fs::path> children(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  if (!fs::is_directory(folder)) return entries;
-  for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
+using Entry = fs::directory_entry;
+
+bool is_folder(const Entry& entry) {
+  std::error_code ignored;  // a link that loops is none
+  return entry.is_directory(ignored);
+}
+
+bool is_picture(const Entry& entry) {
+  return is_picture_name(entry.path().filename().string()) && !is_folder(entry);
+}
+
+/// What stands in a folder, in order; nothing where it is none. Throws IoError.
+std::vector<Entry> children(const Entry& folder) {
+  std::vector<Entry> entries;
+  if (!is_folder(folder)) return entries;
+  std::error_code error;
+  fs::directory_iterator it(folder.path(), error);
+  for (const fs::directory_iterator end; !error && it != end; it.increment(error)) {
+    if (!is_hidden(it->path())) entries.push_back(*it);
+  }
+  if (error) {
+    throw IoError(fmt::format("cannot read '{}': {}", folder.path().string(), error.message()),
+                  "check the permissions of the folder", "no_permission");
+  }
   std::sort(entries.begin(), entries.end());
   return entries;
 }
 
+Entry entry_of(const fs::path& path) {
+  std::error_code ignored;
+  return Entry(path, ignored);
+}
+
 }  // namespace
+
+bool is_picture_folder(const fs::path& folder) {
+  for (const Entry& entry : children(entry_of(folder))) {
+    if (is_picture(entry)) return true;
+    const std::vector<Entry> files = children(entry);
+    if (std::any_of(files.begin(), files.end(), is_picture)) return true;
+  }
+  return false;
+}
 
 void read_pictures(const fs::path& path, TableSink& sink) {
   sink.begin_file(path.string(), "picture");
   std::vector<std::pair<fs::path, std::string>> found;  // file, class
-  if (!fs::is_directory(path)) found.emplace_back(path, "");
-  for (const fs::path& entry : children(path)) {
-    if (!fs::is_directory(entry) && is_picture_name(entry.filename().string()))
-      found.emplace_back(entry, "");
-    for (const fs::path& file : children(entry)) {
-      if (is_picture_name(file.filename().string()))
-        found.emplace_back(file, entry.filename().string());
+  if (!is_folder(entry_of(path))) found.emplace_back(path, "");
+  for (const Entry& entry : children(entry_of(path))) {
+    if (is_picture(entry)) found.emplace_back(entry.path(), "");
+    for (const Entry& file : children(entry)) {
+      if (is_picture(file)) found.emplace_back(file.path(), entry.path().filename().string());
     }
   }
   std::vector<std::string> names = {std::string(kImageColumn)};

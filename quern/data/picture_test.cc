@@ -6,6 +6,8 @@
 #include <webp/encode.h>
 
 #include "quern/base/error.h"
+#include "quern/data/table_reader.h"
+#include "quern/data/test_support.h"
 #include "quern/formats/png.h"
 
 namespace quern::data {
@@ -113,6 +115,24 @@ TEST(Picture, FittingCutsAboutTheCentre) {
   EXPECT_EQ(grey.pixels[99], 29);  // .114 · 255
   const Picture flat{3, 5, 1, std::vector<uint8_t>(15, 77)};
   for (const uint8_t value : fit_picture(flat, 11, 4, 3).pixels) EXPECT_EQ(value, 77);
+}
+
+using PictureFolders = FolderTest;
+
+TEST_F(PictureFolders, LeaveHiddenFilesOut) {
+  for (const char* name : {"cat/a.jpg", "cat/._a.jpg", "cat/.DS_Store", "dog/b.png", ".cache/c.png",
+                           "._d.jpg", "dog/folder.png/e.txt"})
+    write(name, "x");
+  fs::create_symlink("loop", folder_ / "loop");
+  const std::vector folder = {folder_};
+  const Table table = read_table(folder, {}, silent_reporter());
+  ASSERT_EQ(table.rows(), 2U);
+  EXPECT_EQ(table.cell(0, 0), (folder_ / "cat/a.jpg").string());
+  EXPECT_EQ(table.cell(1, 1), "dog");
+  fs::remove_all(folder_ / "cat");
+  fs::remove_all(folder_ / "dog");
+  EXPECT_EQ(table_layout(folder_), TableLayout::kNone);
+  EXPECT_EQ(table_layout(folder_ / "._d.jpg"), TableLayout::kPictures);  // named by a person
 }
 
 TEST(Picture, IdxFiles) {

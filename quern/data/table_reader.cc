@@ -238,19 +238,9 @@ TableLayout table_layout(const fs::path& path) {
   if (extension == ".parquet" || extension == ".pq") return TableLayout::kParquet;
   if (is_idx_name(path)) return TableLayout::kIdx;
   std::error_code ignored;
-  if (!fs::is_directory(path, ignored))
-    return is_picture_name(path.filename().string()) ? TableLayout::kPictures : TableLayout::kNone;
-  // A folder counts by the first files that are found in it.
-  for (const auto& entry : fs::directory_iterator(path, ignored)) {
-    if (!entry.is_directory(ignored)) {
-      if (is_picture_name(entry.path().filename().string())) return TableLayout::kPictures;
-      continue;
-    }
-    for (const auto& file : fs::directory_iterator(entry.path(), ignored)) {
-      if (is_picture_name(file.path().filename().string())) return TableLayout::kPictures;
-    }
-  }
-  return TableLayout::kNone;
+  const bool pictures = fs::is_directory(path, ignored) ? is_picture_folder(path)
+                                                        : is_picture_name(path.filename().string());
+  return pictures ? TableLayout::kPictures : TableLayout::kNone;
 }
 
 bool holds_pictures(const fs::path& path) {

@@ -12,13 +12,11 @@
 namespace quern::data {
 namespace {
 
-bool hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
-
 std::vector<fs::path> walk(const fs::path& folder) {
   std::vector<fs::path> files;
   auto it = fs::recursive_directory_iterator(folder);
   for (const auto end = fs::recursive_directory_iterator(); it != end; ++it) {
-    if (hidden(it->path())) {
+    if (is_hidden(it->path())) {
       it.disable_recursion_pending();
     } else if (it->is_regular_file()) {
       files.push_back(it->path());
@@ -30,6 +28,8 @@ std::vector<fs::path> walk(const fs::path& folder) {
 }
 
 }  // namespace
+
+bool is_hidden(const fs::path& path) { return path.filename().native().starts_with('.'); }
 
 std::vector<DataFile> list_files(std::span<const fs::path> paths) {
   std::vector<DataFile> files;
