@@ -54,15 +54,18 @@ std::string spread(const char* of, const char* what, std::vector<uint64_t> count
 /// Interactions in twenty equal stretches of time.
 std::vector<Frequency> over_time(const Interactions& log, const LogFacts& facts) {
   constexpr size_t kStretches = 20;
-  const double width = static_cast<double>(facts.last - facts.first) / kStretches;
+  // As doubles: numbers of the two ends may lie more than 2^63 apart.
+  const auto since = [&](int64_t time) {
+    return static_cast<double>(time) - static_cast<double>(facts.first);
+  };
+  const double width = since(facts.last) / kStretches;
   std::vector<Frequency> out(width > 0 ? kStretches : 1);
   for (size_t i = 0; i < out.size(); ++i)
     out[i].label = i + 1 == out.size()
                        ? "last"
                        : fmt::format("{:.0f} %", 100.0 * static_cast<double>(i) / kStretches);
   for (const int64_t time : log.time_of) {
-    const size_t at =
-        width > 0 ? static_cast<size_t>(static_cast<double>(time - facts.first) / width) : 0;
+    const size_t at = width > 0 ? static_cast<size_t>(since(time) / width) : 0;
     out[std::min(at, out.size() - 1)].rows += 1;
   }
   return out;
