@@ -171,8 +171,9 @@ std::optional<int64_t> parse_date(std::string_view text, const DateStyle& style)
   }
   const size_t digits =
       static_cast<size_t>(std::find_if_not(text.begin(), text.end(), is_digit) - text.begin());
+  if (digits > 4) return std::nullopt;
   const int64_t first = take_number(text, digits);
-  if (digits > 4 || text.empty()) return std::nullopt;
+  if (text.empty()) return std::nullopt;
   if (take(text, "年")) {
     const int64_t month = take_number(text, 2);
     if (!take(text, "月")) return std::nullopt;
