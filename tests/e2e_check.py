@@ -111,7 +111,7 @@ class Check(house.TestCase):
         report = self.check(self.write("a.csv", lines), "--target", "label")
         near = [one for one in report["findings"] if one["kind"] == "near_duplicates"]
         self.assertEqual(len(near), 1)
-        self.assertIn("1 of 121", near[0]["detail"])
+        self.assertIn("1 of 121 different texts", near[0]["detail"])
         self.assertIn("line 122", near[0]["detail"])
         self.assertIn("line 9", near[0]["detail"])
 
@@ -129,6 +129,23 @@ class Check(house.TestCase):
         alone = self.check(self.write("a.csv", first), "--target", "answer", "--against",
                            self.write("c.csv", [line.rsplit(",", 2)[0] + ",1" for line in second[:1]] + ["x,1.25,Oslo,1"]))
         self.assertIn(("columns", "c.csv"), self.kinds(alone, "warning"))
+
+    def test_near_repeats_against_another_file(self):
+        draw = random.Random(7)
+        words = "river stone paper lamp north quick brown fox lazy dog over hill sun goes down by".split()
+        def text():
+            return " ".join(draw.choices(words, k=30))
+        train = [text() for _ in range(200)]
+        # Three that nearly repeat one of train and, nearer still, each other; one differs in dress; one is a copy.
+        test = [text() for _ in range(60)] + [train[5] + tail for tail in (" a", " a b", " a b c")]
+        test += [train[9].upper() + "!", train[11]]
+        files = [self.write(name, ["text,label"] + [f"{one},{'ab'[i % 2]}" for i, one in enumerate(texts)])
+                 for name, texts in (("test.csv", test), ("train.csv", train))]
+        report = self.check(files[0], "--target", "label", "--against", files[1], code=3)
+        found = {one["kind"]: one["detail"] for one in report["findings"]}
+        self.assertIn("2 of 200 texts of train.csv nearly repeat one of test.csv", found["shared_nearly"])
+        self.assertIn("and 4 of 65 the other way", found["shared_nearly"])
+        self.assertIn("1 of 200 rows of train.csv", found["shared_rows"])
 
     def test_strong_columns_are_asked_about(self):
         draw = random.Random(2)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <span>
 
 #include "quern/base/hash.h"
 
@@ -34,6 +35,37 @@ Signature bands_of(const std::vector<uint64_t>& shingles) {
     bands[band] = hash64({reinterpret_cast<const char*>(least.data()), sizeof(least)});
   }
   return bands;
+}
+
+/// Calls take(bucket) with the texts, in rising order, that agree in a band; texts without shingles
+/// are in none.
+template <typename Text, typename Take>
+void for_buckets(size_t count, Text text, Take take) {
+  std::vector<Signature> bands(count);
+  std::vector<size_t> order;
+  for (size_t i = 0; i < count; ++i) {
+    if (text(i).empty()) continue;
+    bands[i] = bands_of(text(i));
+    order.push_back(i);
+  }
+  for (size_t band = 0; band < kBands; ++band) {
+    const auto key = [&](size_t i) { return bands[i][band]; };
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return key(a) != key(b) ? key(a) < key(b) : a < b; });
+    for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+      while (end < order.size() && key(order[end]) == key(order[begin])) ++end;
+      take(std::span<const size_t>(order).subspan(begin, end - begin));
+    }
+  }
+}
+
+void keep_better(NearRepeat& best, const NearRepeat& repeat, double least) {
+  if (repeat.similarity >= least && repeat.similarity > best.similarity) best = repeat;
+}
+
+std::vector<NearRepeat> found(std::vector<NearRepeat> best) {
+  std::erase_if(best, [](const NearRepeat& repeat) { return repeat.similarity == 0; });
+  return best;
 }
 
 }  // namespace
@@ -110,37 +142,40 @@ double jaccard(const std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
 }
 
 std::vector<NearRepeat> near_repeats(const std::vector<std::vector<uint64_t>>& of, double least) {
-  std::vector<Signature> bands(of.size());
-  std::vector<size_t> texts;
-  for (size_t text = 0; text < of.size(); ++text) {
-    if (of[text].empty()) continue;
-    bands[text] = bands_of(of[text]);
-    texts.push_back(text);
-  }
+  const auto text = [&](size_t i) -> const std::vector<uint64_t>& { return of[i]; };
   std::vector<NearRepeat> best(of.size());
-  std::vector<size_t> order = texts;
-  for (size_t band = 0; band < kBands; ++band) {
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return bands[a][band] != bands[b][band] ? bands[a][band] < bands[b][band] : a < b;
-    });
-    size_t first = 0;  // of the present bucket
-    for (size_t i = 1; i < order.size(); ++i) {
-      if (bands[order[i]][band] != bands[order[first]][band]) {
-        first = i;
-        continue;
-      }
-      // Against the bucket's first and the neighbour: time stays linear in the bucket.
-      for (const size_t other : {order[first], order[i - 1]}) {
-        const size_t text = order[i];
-        if (of[text] == of[other]) continue;
-        const double similarity = jaccard(of[text], of[other]);
-        if (similarity >= least && similarity > best[text].similarity)
-          best[text] = {text, other, similarity};
-      }
+  for_buckets(of.size(), text, [&](std::span<const size_t> bucket) {
+    // Against the bucket's first and the neighbour: time stays linear in the bucket.
+    for (size_t i = 1; i < bucket.size(); ++i) {
+      for (const size_t other : {bucket[0], bucket[i - 1]})
+        keep_better(best[bucket[i]], {bucket[i], other, jaccard(of[bucket[i]], of[other])}, least);
     }
-  }
-  std::erase_if(best, [](const NearRepeat& repeat) { return repeat.similarity == 0; });
-  return best;
+  });
+  return found(std::move(best));
+}
+
+NearAcross near_across(const std::vector<std::vector<uint64_t>>& first,
+                       const std::vector<std::vector<uint64_t>>& second, double least) {
+  const auto text = [&](size_t i) -> const std::vector<uint64_t>& {
+    return i < first.size() ? first[i] : second[i - first.size()];
+  };
+  std::vector<NearRepeat> of_first(first.size()), of_second(second.size());
+  const auto compare = [&](size_t a, size_t b) {
+    const double similarity = jaccard(first[a], second[b]);
+    keep_better(of_first[a], {a, b, similarity}, least);
+    keep_better(of_second[b], {b, a, similarity}, least);
+  };
+  for_buckets(first.size() + second.size(), text, [&](std::span<const size_t> bucket) {
+    const auto border = static_cast<size_t>(
+        std::lower_bound(bucket.begin(), bucket.end(), first.size()) - bucket.begin());
+    if (border == 0 || border == bucket.size()) return;
+    // Each against the ends of the other list's part: time stays linear in the bucket.
+    for (const size_t a : bucket.first(border))
+      for (const size_t b : {bucket[border], bucket.back()}) compare(a, b - first.size());
+    for (const size_t b : bucket.subspan(border))
+      for (const size_t a : {bucket[0], bucket[border - 1]}) compare(a, b - first.size());
+  });
+  return {found(std::move(of_first)), found(std::move(of_second))};
 }
 
 }  // namespace quern::data

@@ -40,12 +40,33 @@ TEST(TextOverlap, FindsTheTextThatNearlyRepeats) {
   }
   texts.push_back(shingles(words));
   texts.push_back(shingles(words + "and a little more"));
-  texts.push_back(shingles(words));  // the very same is not "nearly"
   const std::vector<NearRepeat> found = near_repeats(texts);
-  ASSERT_EQ(found.size(), 2U);  // 41 repeats 40 nearly, 42 repeats 41 nearly
+  ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].text, 41U);
-  EXPECT_EQ(found[0].earlier, 40U);
+  EXPECT_EQ(found[0].other, 40U);
   EXPECT_GT(found[0].similarity, 0.9);
+}
+
+TEST(TextOverlap, DressAloneMakesANearRepeat) {
+  const std::vector<std::vector<uint64_t>> texts = {shingles("Win £100 now, call us today!"),
+                                                    shingles("win £500 now call us TODAY")};
+  ASSERT_EQ(near_repeats(texts).size(), 1U);
+  EXPECT_DOUBLE_EQ(near_repeats(texts)[0].similarity, 1);
+}
+
+// A nearer one in its own list hides no near repeat of the other list.
+TEST(TextOverlap, FindsNearRepeatsOfAnotherList) {
+  const std::string words = "a b c d e f g h i j k l m n o p q r s t u v w x y z and so on it goes";
+  const std::vector<std::vector<uint64_t>> first = {shingles("nothing of the kind at all here"),
+                                                    shingles(words)};
+  const std::vector<std::vector<uint64_t>> second = {
+      shingles(words + " and"), shingles(words + " and on"), shingles(words + " and on it")};
+  const NearAcross found = near_across(first, second);
+  ASSERT_EQ(found.first.size(), 1U);
+  EXPECT_EQ(found.first[0].text, 1U);
+  EXPECT_EQ(found.first[0].other, 0U);
+  ASSERT_EQ(found.second.size(), 3U);
+  for (const NearRepeat& one : found.second) EXPECT_EQ(one.other, 1U);
 }
 
 }  // namespace

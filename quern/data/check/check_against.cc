@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "quern/base/hash.h"
 #include "quern/data/check/check_pictures.h"
 #include "quern/data/check/checking.h"
 #include "quern/data/text_overlap.h"
@@ -99,29 +101,48 @@ void report_rows(DataCheck& check, const CheckOptions& options, const Beside& be
                    place(beside.table, known.at(there[example]), shared.image_here))});
 }
 
-/// Texts of the other table that nearly repeat one of this.
-void report_near_texts(DataCheck& check, const Beside& beside, size_t here, size_t there) {
-  const std::vector<size_t> ours = thinned(beside.table.rows(), kNearTexts);
-  const std::vector<size_t> theirs = thinned(beside.other.rows(), kNearTexts);
-  std::vector<std::vector<uint64_t>> texts;
-  for (const size_t row : ours) texts.push_back(shingles(beside.table.cell(row, here)));
-  for (const size_t row : theirs) texts.push_back(shingles(beside.other.cell(row, there)));
-  size_t near = 0;
-  NearRepeat example;
-  for (const NearRepeat& repeat : near_repeats(texts)) {
-    if (repeat.text < ours.size() || repeat.earlier >= ours.size()) continue;
-    if (near++ == 0) example = repeat;
+/// A column of texts: evenly thinned, and a hash of every one.
+struct Texts {
+  Texts(const Table& of, size_t in) : table(of), column(in), rows(thinned(of.rows(), kNearTexts)) {
+    shingled.reserve(rows.size());
+    for (const size_t row : rows) shingled.push_back(shingles(of.cell(row, in)));
+    for (size_t row = 0; row < of.rows(); ++row) known.insert(hash64(of.cell(row, in)));
   }
-  if (near == 0) return;
+  /// Those of `near` that are no copy of one of the other's.
+  std::vector<NearRepeat> without_copies(std::vector<NearRepeat> near, const Texts& other) const {
+    std::erase_if(near, [&](const NearRepeat& one) {
+      return other.known.contains(hash64(table.cell(rows[one.text], column)));
+    });
+    return near;
+  }
+
+  const Table& table;
+  size_t column;
+  std::vector<size_t> rows;
+  std::vector<std::vector<uint64_t>> shingled;  // (rows)
+  std::unordered_set<uint64_t> known;
+};
+
+/// Texts of each table that nearly repeat one of the other.
+void report_near_texts(DataCheck& check, const Beside& beside, size_t here, size_t there) {
+  const Texts ours(beside.table, here), theirs(beside.other, there);
+  NearAcross near = near_across(ours.shingled, theirs.shingled);
+  near.first = ours.without_copies(std::move(near.first), theirs);
+  near.second = theirs.without_copies(std::move(near.second), ours);
+  if (near.first.empty() && near.second.empty()) return;
+  const double most = std::max(share(near.first.size(), ours.rows.size()),
+                               share(near.second.size(), theirs.rows.size()));
+  const auto [mine, other] = near.second.empty()
+                                 ? std::pair(near.first.front().text, near.first.front().other)
+                                 : std::pair(near.second.front().other, near.second.front().text);
   check.findings.push_back(
-      {"shared_nearly",
-       share(near, theirs.size()) >= kMuch ? Severity::kSevere : Severity::kWarning,
+      {"shared_nearly", most >= kMuch ? Severity::kSevere : Severity::kWarning,
        check.columns[here].facts.name,
-       fmt::format("{} of {} texts of {} nearly repeat one of {} without being the same, as {} and "
-                   "{}",
-                   near, theirs.size(), beside.other_name, beside.name,
-                   beside.other.where(theirs[example.text - ours.size()]),
-                   beside.table.where(ours[example.earlier]))});
+       fmt::format("{} of {} texts of {} nearly repeat one of {} without being the same, and {} of "
+                   "{} the other way; as {} and {}",
+                   near.second.size(), theirs.rows.size(), beside.other_name, beside.name,
+                   near.first.size(), ours.rows.size(), beside.other.where(theirs.rows[other]),
+                   beside.table.where(ours.rows[mine]))});
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
+#include "quern/base/hash.h"
 #include "quern/data/text_overlap.h"
 
 namespace quern::data {
@@ -89,21 +91,27 @@ void find_repeats(Checking& checking) {
 }
 
 void find_near_repeats(Checking& checking) {
-  const std::vector<size_t> rows = thinned(checking.check.rows, kNearTexts);
   for (size_t column = 0; column < checking.check.columns.size(); ++column) {
     if (checking.facts(column).type != ColumnType::kText || checking.is_target(column)) continue;
+    std::unordered_set<uint64_t> seen;  // copies are said by find_repeats
+    std::vector<size_t> rows;
     std::vector<std::vector<uint64_t>> texts;
-    texts.reserve(rows.size());
-    for (const size_t row : rows) texts.push_back(shingles(checking.table.cell(row, column)));
+    for (const size_t row : thinned(checking.check.rows, kNearTexts)) {
+      const std::string_view text = checking.table.cell(row, column);
+      if (!seen.insert(hash64(text)).second) continue;
+      rows.push_back(row);
+      texts.push_back(shingles(text));
+    }
     const std::vector<NearRepeat> repeats = near_repeats(texts);
     if (repeats.empty()) continue;
     const NearRepeat& one = repeats.front();
     checking.found(
         "near_duplicates", Severity::kNote, checking.facts(column).name,
-        fmt::format("{} of {} texts nearly repeat an earlier one (four fifths of their runs of "
-                    "five words), as {} and {}; training may see what validation asks",
-                    repeats.size(), rows.size(), checking.table.where(rows[one.text]),
-                    checking.table.where(rows[one.earlier])));
+        fmt::format(
+            "{} of {} different texts nearly repeat an earlier one (four fifths of their runs of "
+            "five words), as {} and {}; training may see what validation asks",
+            repeats.size(), rows.size(), checking.table.where(rows[one.text]),
+            checking.table.where(rows[one.other])));
   }
 }
 
