@@ -11,13 +11,15 @@
 #include <arrow/result.h>
 #include <arrow/scalar.h>
 #include <parquet/arrow/reader.h>
-#include <parquet/exception.h>
 #include <parquet/properties.h>
 
+#include <algorithm>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "quern/base/strings.h"
 #include "quern/base/text_encoding.h"
 #include "quern/data/number.h"
 #endif
@@ -29,12 +31,15 @@ namespace {
 
 constexpr int64_t kBatchRows = 8192;
 
-/// Throws what Arrow says.
+/// Throws what Arrow says, on one line.
+[[noreturn]] void refuse(const fs::path& path, std::string what) {
+  std::replace(what.begin(), what.end(), '\n', ' ');
+  throw FormatError(fmt::format("'{}': Arrow says: {}", path.string(), trim(what)),
+                    "give a whole Parquet file");
+}
+
 void require(const arrow::Status& status, const fs::path& path) {
-  if (!status.ok()) {
-    throw FormatError(fmt::format("'{}': Arrow says: {}", path.string(), status.message()),
-                      "give a whole Parquet file");
-  }
+  if (!status.ok()) refuse(path, status.message());
 }
 
 /// "2024-02-29", with a time where it is not midnight, with a fraction where there is one.
@@ -92,6 +97,7 @@ class BatchReader {
     for (;;) {
       require(batches.ReadNext(&batch), path_);
       if (batch == nullptr) return;
+      require(batch->ValidateFull(), path_);
       for (int64_t i = 0; i < batch->num_rows(); ++i) {
         ++row;
         for (size_t c = 0; c < fields.size(); ++c)
@@ -194,9 +200,11 @@ void read_parquet(const fs::path& path, TableSink& sink) {
   sink.begin_file(path.string(), "row");
   try {
     read_batches(path, sink);
-  } catch (const parquet::ParquetException& error) {
-    throw FormatError(fmt::format("'{}': Arrow says: {}", path.string(), error.what()),
-                      "give a whole Parquet file");
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    // A damaged file is met with more than ParquetException: Thrift's, and the standard library's.
+    refuse(path, error.what());
   }
 }
 

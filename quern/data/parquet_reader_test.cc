@@ -35,6 +35,28 @@ TEST_F(Parquet, ReadsEveryKindOfColumnOrSaysWhatIsMissing) {
   EXPECT_THAT(table.where(2), HasSubstr("row 3"));
 }
 
+// Whatever is damaged, nothing but a quern::Error comes out.
+TEST_F(Parquet, SurvivesDamage) {
+  if (!reads_parquet()) GTEST_SKIP() << "built without Apache Arrow";
+  const std::string whole = read_file("tests/golden/table.parquet");
+  size_t refused = 0;
+  const auto try_reading = [&](const std::string& bytes) {
+    try {
+      read(write("damaged.parquet", bytes));
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string_view(error.what()).find('\n'), std::string_view::npos);
+      ++refused;
+    }
+  };
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0xFF);
+    try_reading(damaged);
+  }
+  for (size_t length = 0; length < whole.size(); length += 7) try_reading(whole.substr(0, length));
+  EXPECT_GT(refused, whole.size() / 7);
+}
+
 TEST_F(Parquet, SaysWhatIsNoParquet) {
   EXPECT_THAT(error_of([&] { read(folder_ / "none.parquet"); }), HasSubstr("file_missing"));
   const fs::path text = write("t.parquet", "a,b\n1,2\n");
