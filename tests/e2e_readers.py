@@ -59,7 +59,7 @@ class Readers(house.TestCase):
         (self.folder / "cut.db").write_bytes(self.database.read_bytes()[:5000])
         for name, words, code, text in [
                 ("text.db", [], 1, "no SQLite database"),
-                ("cut.db", [], 1, "SQLite says"),
+                ("cut.db", [], 1, "it was cut short"),
                 ("none.db", [], 1, "none.db"),
                 ("shop.db", [], 2, "--target")]:
             with self.subTest(name):

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 #include "quern/base/error.h"
@@ -30,7 +31,7 @@ struct Close {
 class Database {
  public:
   explicit Database(const fs::path& path) : path_(path.string()) {
-    require_magic(path);
+    require_whole(path);
     sqlite3* opened = nullptr;
     const int code =
         sqlite3_open_v2(path.c_str(), &opened, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
@@ -63,11 +64,13 @@ class Database {
                       "check it with: sqlite3 FILE 'PRAGMA integrity_check'");
   }
 
-  static void require_magic(const fs::path& path) {
-    std::array<char, kMagic.size()> bytes{};
+  /// By its first bytes a database, and of whole pages: SQLite takes what is cut off the last one
+  /// for zeros.
+  static void require_whole(const fs::path& path) {
+    std::array<char, kMagic.size() + 2> bytes{};
     const auto source = open_bytes(path);
     const size_t count = source->read(bytes);
-    if (std::string_view(bytes.data(), count) != kMagic) {
+    if (count < bytes.size() || std::string_view(bytes.data(), kMagic.size()) != kMagic) {
       throw FormatError(fmt::format("'{}' is no SQLite database", path.string()),
                         "give one, or name the file by what it holds (.csv, .tsv, .jsonl)");
     }
@@ -77,6 +80,18 @@ class Database {
                         extension == ".gz" ? "decompress it first: gunzip -k FILE"
                                            : "decompress it first: zstd -d FILE");
     }
+    // Big-endian; 1 stands for 65,536 (https://www.sqlite.org/fileformat.html, 1.3.2).
+    const auto high = static_cast<uint8_t>(bytes[kMagic.size()]);
+    const auto low = static_cast<uint8_t>(bytes[kMagic.size() + 1]);
+    const uintmax_t stated = static_cast<uintmax_t>(high) << 8 | low;
+    const uintmax_t page = stated == 1 ? 65536 : stated;
+    std::error_code error;
+    const uintmax_t size = fs::file_size(path, error);
+    if (page == 0 || error || size % page == 0) return;  // SQLite says what is wrong
+    throw FormatError(fmt::format("'{}': {} bytes are no whole number of pages of {}: it was cut "
+                                  "short",
+                                  path.string(), size, page),
+                      "copy or fetch it again");
   }
 
   std::string path_;

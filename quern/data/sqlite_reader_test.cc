@@ -70,8 +70,24 @@ TEST_F(Sqlite, SaysWhatIsNoDatabase) {
       read_file(make("CREATE TABLE t (a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
                      "FROM n LIMIT 5000) INSERT INTO t SELECT i FROM n;",
                      "w.db"));
-  EXPECT_THAT(error(write("cut.db", whole.substr(0, whole.size() / 2))), HasSubstr("SQLite says"));
+  EXPECT_THAT(error(write("cut.db", whole.substr(0, whole.size() / 8192 * 4096))),
+              HasSubstr("SQLite says"));
   EXPECT_THAT(error(write("w.db.gz", gzip(whole))), HasSubstr("gunzip"));
+}
+
+TEST_F(Sqlite, SaysThatADatabaseWasCutWithinAPage) {
+  const char* fill =
+      "CREATE TABLE t (a TEXT); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+      "LIMIT 500) INSERT INTO t SELECT 'row ' || i FROM n;";
+  for (const char* page : {"512", "4096", "65536"}) {
+    const std::string name = std::string(page) + ".db";
+    const std::string sql = std::string("PRAGMA page_size = ") + page + ";" + fill;
+    const std::string whole = read_file(make(sql.c_str(), name.c_str()));
+    EXPECT_EQ(read(folder_ / name).rows(), 500U);
+    EXPECT_THAT(error(write("cut.db", whole.substr(0, whole.size() - 200))),
+                HasSubstr("it was cut short"))
+        << page;
+  }
 }
 
 }  // namespace
