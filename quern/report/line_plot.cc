@@ -97,21 +97,36 @@ class Canvas {
   void line(size_t index) {
     const Series& series = plot_.series[index];
     const std::string_view colour = kColours[index % kColours.size()];
-    const size_t stride = series.points.size() / kMostPoints + 1;
-    std::string path;
-    for (size_t i = 0; i < series.points.size(); i += stride) {
-      const Point& point = series.points[i];
-      if (!is_finite(point)) continue;
-      path += series.dots ? fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>\n",
-                                        px(point.x), py(point.y))
-                          : fmt::format("{:.1f},{:.1f} ", px(point.x), py(point.y));
+    // A line through one point would show nothing.
+    const bool alone = std::ranges::count_if(series.points, is_finite) == 1;
+    if (series.dots || alone) {
+      dots(series, colour, alone ? 4 : 2, alone ? 1 : 0.5);
+      return;
     }
-    out_ += series.dots
-                ? fmt::format("<g fill=\"{}\" fill-opacity=\"0.5\">\n{}</g>\n", colour, path)
-                : fmt::format(
-                      "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" "
-                      "points=\"{}\"/>\n",
-                      colour, path);
+    std::string path;
+    for (const Point& point : shown(series))
+      path += fmt::format("{:.1f},{:.1f} ", px(point.x), py(point.y));
+    out_ +=
+        fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n",
+                    colour, path);
+  }
+
+  void dots(const Series& series, std::string_view colour, int radius, double opacity) {
+    out_ += fmt::format("<g fill=\"{}\" fill-opacity=\"{}\">\n", colour, opacity);
+    for (const Point& point : shown(series)) {
+      out_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\"/>\n", px(point.x),
+                          py(point.y), radius);
+    }
+    out_ += "</g>\n";
+  }
+
+  /// The finite points, thinned to what can be seen.
+  static std::vector<Point> shown(const Series& series) {
+    const size_t stride = series.points.size() / kMostPoints + 1;
+    std::vector<Point> out;
+    for (size_t i = 0; i < series.points.size(); i += stride)
+      if (is_finite(series.points[i])) out.push_back(series.points[i]);
+    return out;
   }
 
   void legend() {

@@ -41,6 +41,14 @@ TEST(LinePlot, DotsAreNotJoined) {
   EXPECT_THAT(svg, Not(HasSubstr("polyline")));
 }
 
+TEST(LinePlot, ASinglePointIsSeen) {
+  LinePlot plot;
+  plot.series = {{"a", {{20, 3.5}, {40, NAN}}, false}, {"b", {{20, 3}, {40, 2}}, false}};
+  const std::string svg = to_svg(plot);
+  EXPECT_THAT(svg, HasSubstr("<circle"));
+  EXPECT_EQ(svg.find("<polyline"), svg.rfind("<polyline"));
+}
+
 TEST(LinePlot, OnlyNamedCurvesStandInTheLegend) {
   LinePlot plot;
   plot.series = {{"", {{0, 0}, {1, 1}}}};
