@@ -34,12 +34,7 @@ class Report(house.TestCase):
         return run, json.loads(done.out)
 
     def page(self, run):
-        """The report, which must be whole in itself."""
-        page = (run / "report.html").read_text(encoding="utf-8")
-        self.assertNotRegex(page, r"<script|(?:src|href)=.(?!data:image/)")
-        self.assertNotRegex(page, r"(?i)\bnan\b")
-        self.assertEqual(page.count("<svg"), page.count("</svg>"))
-        return page
+        return self.assert_whole_page(run / "report.html")
 
     def card(self, run, *sections):
         card = (run / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -78,6 +73,12 @@ class Report(house.TestCase):
         self.assertGreaterEqual(page.count("<circle"), 60)
         self.assertIn("tabular-regression", self.card(run))
         self.assertIn(b"validation/rmse", self.events(run))
+
+    def test_one_evaluation_is_a_point(self):
+        run = self.folder / "run"
+        self.run_ok("train", self.data, "--target", "class", "--out", run, "--steps", "1")
+        loss = self.page(run).split("</svg>")[0]
+        self.assertEqual(loss.count("<circle"), 2)  # training and validation
 
     def test_pictures(self):
         draw = random.Random(3)
@@ -134,7 +135,7 @@ class Report(house.TestCase):
             self.assertEqual(figures["validation.auc"]["best"], str([first, second][aucs.index(max(aucs))]))
         self.assertEqual(out["options"]["regularise.dropout"][1], "0.3")
         self.assertEqual(out["warnings"], [])
-        self.assertIn("<svg", page.read_text())
+        self.assertIn("<svg", self.assert_whole_page(page))
         self.assertIn("* the best of a row", self.run_ok("compare", first, second).out.decode())
         # The same data in another place.
         self.data = self.data.rename(self.folder / "shop-again.csv")

@@ -93,6 +93,15 @@ class TestCase(unittest.TestCase):
         return self.run_ok("train", data or self.text, "--out", run, "--quiet", "--json", *SMALL,
                            *arguments, **options)
 
+    def assert_whole_page(self, path):
+        """The text of a page that stands by itself: no script, nothing fetched, no NaN drawn."""
+        page = path.read_text(encoding="utf-8")
+        self.assertNotIn("<script", page)
+        self.assertNotRegex(page, r"""(?:src|href)=["'](?!data:image/)""")
+        self.assertNotRegex(page, r"(?i)\bnan\b")
+        self.assertEqual(page.count("<svg"), page.count("</svg>"))
+        return page
+
     def assert_fails(self, code, *arguments, says=(), options=None):
         """One line on standard error with every word of `says`; the same as JSON with --json."""
         options = options or {}
