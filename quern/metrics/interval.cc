@@ -7,6 +7,11 @@
 
 namespace quern::metrics {
 
+double value_of(std::span<const Score> scores, std::string_view name) {
+  const auto found = std::ranges::find(scores, name, &Score::name);
+  return found == scores.end() ? std::nan("") : found->interval.value;
+}
+
 Interval bootstrap(size_t rows, const std::function<double(std::span<const float> counts)>& score,
                    uint64_t seed, int resamples) {
   std::vector<float> counts(rows, 1.0F);

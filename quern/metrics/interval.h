@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quern::metrics {
@@ -18,6 +19,9 @@ struct Score {
   std::string name;
   Interval interval;
 };
+
+/// The value of the score of that name; NaN where there is none.
+double value_of(std::span<const Score> scores, std::string_view name);
 
 /// Percentile bootstrap (Efron & Tibshirani 1993, chapter 13) over rows: `score` takes how often
 /// each row was drawn. `resamples` draws, fixed by the seed; resamples on which the score is not

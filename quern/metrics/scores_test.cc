@@ -87,6 +87,12 @@ TEST(Scores, OfValues) {
   EXPECT_TRUE(std::isinf(conformal_half_width(r, 0.9)));
 }
 
+TEST(Scores, AreFoundByName) {
+  const std::vector<Score> scores = {{"auc", {0.8, 0.7, 0.9}}, {"f1", {0.5, 0.4, 0.6}}};
+  EXPECT_EQ(value_of(scores, "f1"), 0.5);
+  EXPECT_TRUE(std::isnan(value_of(scores, "rmse")));
+}
+
 TEST(Scores, BootstrapIntervalsHoldTheStandardError) {
   // The mean of 0/1 rows, half of them 1: standard error .5/√n.
   const size_t rows = 400;

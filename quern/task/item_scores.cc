@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -21,9 +22,8 @@ size_t TestedUsers::new_items() const {
 }
 
 double RecommendScores::value(std::string_view score) const {
-  for (const metrics::Score& one : main())
-    if (one.name == score) return one.interval.value;
-  return 0;
+  const double value = metrics::value_of(main(), score);
+  return std::isnan(value) ? 0 : value;
 }
 
 nlohmann::ordered_json to_json(const RecommendScores& scores) {

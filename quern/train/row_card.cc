@@ -44,12 +44,6 @@ std::string intended_use(const RowReport& r, const Kind& kind) {
          "```\n";
 }
 
-double value_of(const RowReport& r, std::string_view name) {
-  for (const metrics::Score& score : r.scores)
-    if (score.name == name) return score.interval.value;
-  return 0;
-}
-
 /// What the run itself shows against trusting the model.
 std::vector<std::string> limits(const RowReport& r) {
   constexpr size_t kFewRows = 500, kFewOfAClass = 30;
@@ -70,7 +64,7 @@ std::vector<std::string> limits(const RowReport& r) {
                       "little is known of how well they are told.",
                       few, counts.size(), kFewOfAClass));
     }
-    const double ece = value_of(r, "ece");
+    const double ece = metrics::value_of(r.scores, "ece");
     if (ece > kMiscalibrated)
       out.push_back(fmt::format("Probabilities are off by {:.3f} in the mean (ECE).", ece));
   } else {

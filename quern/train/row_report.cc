@@ -11,11 +11,8 @@ namespace quern::train {
 namespace {
 
 std::string score_of(const std::vector<metrics::Score>& scores, const std::string& name) {
-  for (const metrics::Score& score : scores) {
-    if (score.name == name && std::isfinite(score.interval.value))
-      return fmt::format("{:.4f}", score.interval.value);
-  }
-  return "-";
+  const double value = metrics::value_of(scores, name);
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-";
 }
 
 }  // namespace

@@ -11,19 +11,13 @@
 namespace quern::train {
 namespace {
 
-double value_of(std::span<const metrics::Score> scores, std::string_view name) {
-  for (const metrics::Score& score : scores)
-    if (score.name == name) return score.interval.value;
-  return std::nan("");
-}
-
 /// The best by the main metric.
 const ScoredBaseline& best_baseline(const RowReport& r) {
   const task::MainMetric main = task::main_metric(*r.pipeline);
   return *std::max_element(r.baselines.begin(), r.baselines.end(),
                            [&](const ScoredBaseline& a, const ScoredBaseline& b) {
-                             const double x = value_of(a.scores, main.name);
-                             const double y = value_of(b.scores, main.name);
+                             const double x = metrics::value_of(a.scores, main.name);
+                             const double y = metrics::value_of(b.scores, main.name);
                              return main.higher ? x < y : x > y;
                            });
 }
@@ -33,8 +27,8 @@ const ScoredBaseline& best_baseline(const RowReport& r) {
 std::string row_headline(const RowReport& r) {
   const task::MainMetric main = task::main_metric(*r.pipeline);
   const ScoredBaseline& best = best_baseline(r);
-  const double ours = value_of(r.scores, main.name);
-  const double theirs = value_of(best.scores, main.name);
+  const double ours = metrics::value_of(r.scores, main.name);
+  const double theirs = metrics::value_of(best.scores, main.name);
   const bool wins = main.higher ? ours > theirs : ours < theirs;
   return fmt::format("{} {:.4f}; {} on the same split has {:.4f}: {}", main.name, ours, best.name,
                      theirs, wins ? "the transformer wins" : "the transformer does not win");
