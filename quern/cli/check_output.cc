@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "quern/report/text_width.h"
+
 namespace quern::cli {
 namespace {
 
@@ -55,12 +57,14 @@ std::string check_json(const data::DataCheck& check) {
 
 std::string check_text(const data::DataCheck& check) {
   std::string text = fmt::format("{} rows, {} columns\n", check.rows, check.columns.size());
+  constexpr size_t kWidest = 30;
   size_t width = 6;
   for (const data::CheckedColumn& column : check.columns)
-    width = std::max(width, std::min<size_t>(30, column.facts.name.size()));
+    width = std::max(width, std::min(kWidest, report::display_width(column.facts.name)));
   for (const data::CheckedColumn& column : check.columns) {
     const data::ColumnFacts& facts = column.facts;
-    text += fmt::format("  {:<{}}  {:<9} {}{}\n", facts.name, width,
+    const size_t taken = std::min(width, report::display_width(facts.name));
+    text += fmt::format("  {}{}  {:<9} {}{}\n", facts.name, std::string(width - taken, ' '),
                         facts.name == check.target ? "target" : data::name(facts.type),
                         column.summary.empty() ? facts.reason : column.summary,
                         facts.missing > 0 ? fmt::format("; {} missing", facts.missing) : "");

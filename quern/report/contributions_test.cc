@@ -8,6 +8,7 @@
 #include "quern/report/heat_map.h"
 #include "quern/report/signed_colour.h"
 #include "quern/report/terminal_bars.h"
+#include "quern/report/text_width.h"
 #include "quern/report/waterfall.h"
 
 namespace quern::report {
@@ -16,7 +17,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-TEST(TerminalBars, ChineseTakesTwoColumns) {
+TEST(TextWidth, ChineseTakesTwoColumns) {
   EXPECT_EQ(display_width("ab"), 2U);
   EXPECT_EQ(display_width("春风a"), 5U);
   EXPECT_EQ(fit_width("春风又绿江南岸", 7), "春风又…");

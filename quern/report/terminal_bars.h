@@ -1,15 +1,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace quern::report {
-
-/// Columns that a text takes on a terminal: Chinese, Japanese and Korean characters take two.
-size_t display_width(std::string_view utf8);
-/// Cut to so many columns, with an ellipsis where something is left out; line ends become spaces.
-std::string fit_width(std::string_view utf8, size_t columns);
 
 /// A quantity of either sign, with what to print beside it.
 struct SignedBar {

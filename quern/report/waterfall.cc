@@ -7,7 +7,7 @@
 #include "quern/report/html.h"
 #include "quern/report/signed_colour.h"
 #include "quern/report/svg.h"
-#include "quern/report/terminal_bars.h"
+#include "quern/report/text_width.h"
 
 namespace quern::report {
 namespace {
