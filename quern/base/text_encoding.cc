@@ -265,13 +265,17 @@ TextEncoding detect_encoding(std::string_view bytes) {
   if (bytes.starts_with(kMarkGb18030)) return TextEncoding::kGb18030;
   const bool cut = bytes.size() > kDetectionPrefix;
   std::string_view prefix = bytes.substr(0, kDetectionPrefix);
-  if (prefix.find('\0') != std::string_view::npos) {
+  const std::string_view whole = cut ? prefix.substr(0, complete_utf8_prefix(prefix)) : prefix;
+  if (const auto zeros = std::count(prefix.begin(), prefix.end(), '\0'); zeros > 0) {
+    // UTF-16 has zero bytes in every blank, digit and line end; whoever reads names a stray one.
+    constexpr size_t kStray = 64;
+    if (static_cast<size_t>(zeros) * kStray < prefix.size() && !find_invalid_utf8(whole))
+      return TextEncoding::kUtf8;
     if (!cut && prefix.size() % 2 != 0) return TextEncoding::kBinary;
     if (looks_like_utf16(prefix, false)) return TextEncoding::kUtf16Le;
     if (looks_like_utf16(prefix, true)) return TextEncoding::kUtf16Be;
     return TextEncoding::kBinary;
   }
-  const std::string_view whole = cut ? prefix.substr(0, complete_utf8_prefix(prefix)) : prefix;
   if (!find_invalid_utf8(whole)) {
     const auto controls = std::count_if(whole.begin(), whole.end(),
                                         [](char c) { return is_control(static_cast<uint8_t>(c)); });

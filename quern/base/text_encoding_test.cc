@@ -117,6 +117,8 @@ TEST(DetectEncoding, BinaryIsNotText) {
             TextEncoding::kBinary);  // Latin-1
   EXPECT_EQ(detect_encoding("na\xEFve\n"), TextEncoding::kBinary);
   EXPECT_EQ(detect_encoding("\x01\x02\x03\x04"), TextEncoding::kBinary);
+  // One zero byte makes no UTF-16 of a text.
+  EXPECT_EQ(detect_encoding(std::string(100, 'a') + "\0b\n"s), TextEncoding::kUtf8);
   EXPECT_EQ(detect_encoding("\x1F\x8B\x08\x08\x50\x51\x52"), TextEncoding::kBinary);  // gzip
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "quern/base/error.h"
@@ -57,8 +58,12 @@ TextStream::TextStream(std::unique_ptr<ByteSource> source, std::string where)
   fill();
   encoding_ = detect_encoding(raw_);
   if (encoding_ == TextEncoding::kBinary) {
+    const auto bad = find_invalid_utf8(raw_);
+    const auto lines =
+        std::count(raw_.begin(), raw_.begin() + static_cast<ptrdiff_t>(bad.value_or(0)), '\n');
     throw Error("binary_file",
-                fmt::format("'{}' is not text: neither UTF-8, UTF-16 nor GB18030", where_),
+                fmt::format("'{}' is not text: neither UTF-8, UTF-16 nor GB18030{}", where_,
+                            bad ? fmt::format(" (line {}, byte {})", lines + 1, *bad + 1) : ""),
                 "name a text file, or convert it to UTF-8");
   }
 }

@@ -62,6 +62,10 @@ TEST(TextStreamTest, MalformedTextFarInsideIsFound) {
 TEST(TextStreamTest, BinaryIsRefusedByName) {
   const std::string png("\x89PNG\r\n\x1A\n\0\0\0\rIHDR\0\0", 18);
   EXPECT_THAT(error_of([&] { text_of(png); }), HasSubstr("binary_file: 'a.txt' is not text"));
+  EXPECT_THAT(error_of([&] { text_of("one\ntwo\nthr\xFF\xFE" + std::string("e\n")); }),
+              HasSubstr("(line 3, byte 12)"));
+  EXPECT_THAT(error_of([&] { text_of(std::string(100, 'a') + std::string("\0b\n", 3)); }),
+              HasSubstr("NUL character near byte 100"));
 }
 
 TEST(LineReaderTest, LinesAcrossBlocks) {
