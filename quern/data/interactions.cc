@@ -12,6 +12,7 @@
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
 #include "quern/data/number.h"
+#include "quern/data/time_style.h"
 
 namespace quern::data {
 namespace {
@@ -46,45 +47,21 @@ std::optional<std::string> by_name(const Table& table, Names known) {
   return std::nullopt;
 }
 
-/// Seconds since 1970, or anything else that a number orders; else dates of one style.
-class TimeReader {
- public:
-  TimeReader(const Table& table, size_t column, size_t rows) {
-    const auto fits = [&](auto read) {
-      for (size_t row = 0; row < rows; ++row) {
-        const std::string_view cell = table.cell(row, column);
-        if (!is_missing(cell) && !read(cell)) return false;
-      }
-      return true;
-    };
-    number_ = fits([](std::string_view cell) { return parse_number(cell).has_value(); });
-    if (number_) return;
-    const bool day_first = fits(
-        [](std::string_view cell) { return parse_date(cell, {.day_first = true}).has_value(); });
-    style_.day_first = day_first;
-  }
-  bool number() const { return number_; }
-  std::optional<int64_t> read(std::string_view cell) const {
-    if (!number_) return parse_date(cell, style_);
-    const auto value = parse_number(cell);
-    constexpr double kMost = 9e15;
-    if (!value || *value > kMost || *value < -kMost) return std::nullopt;
-    // Parts of a second order too.
-    return static_cast<int64_t>(*value * 1000);
-  }
-
- private:
-  bool number_ = false;
-  DateStyle style_;
-};
+/// A thousandth of what the column counts in, so that parts of a second order too.
+std::optional<int64_t> read_time(const TimeStyle& style, std::string_view cell) {
+  constexpr double kMost = 9e15;  // a thousand times as much fits
+  const auto value = style.read(cell);
+  if (!value || *value > kMost || *value < -kMost) return std::nullopt;
+  return static_cast<int64_t>(*value * 1000);
+}
 
 bool looks_like_time(const Table& table, size_t column) {
   const size_t rows = std::min<size_t>(table.rows(), 1000);
-  const TimeReader reader(table, column, rows);
+  const TimeStyle style(table, column, rows);
   for (size_t row = 0; row < rows; ++row) {
-    const auto time = reader.read(table.cell(row, column));
+    const auto time = read_time(style, table.cell(row, column));
     constexpr int64_t kYear1980 = int64_t{315'000'000'000};
-    if (!time || (reader.number() && *time < kYear1980)) return false;
+    if (!time || (style.number() && *time < kYear1980)) return false;
   }
   return rows > 0;
 }
@@ -191,8 +168,8 @@ Interactions read_interactions(const Table& table, const LogColumns& said, Repor
   const size_t item_column = require_column(table, log.columns.item, "data.item");
   const bool timed = !log.columns.time.empty();
   const size_t time_column = timed ? require_column(table, log.columns.time, "data.time") : 0;
-  std::optional<TimeReader> times;
-  if (timed) times.emplace(table, time_column, table.rows());
+  std::optional<TimeStyle> style;
+  if (timed) style.emplace(table, time_column, table.rows());
   Numbering users, items;
   std::vector<uint32_t> user_of;
   for (size_t row = 0; row < table.rows(); ++row) {
@@ -205,7 +182,7 @@ Interactions read_interactions(const Table& table, const LogColumns& said, Repor
     auto time = static_cast<int64_t>(row);
     if (timed) {
       const std::string_view cell = table.cell(row, time_column);
-      const auto read = times->read(cell);
+      const auto read = read_time(*style, cell);
       if (!read) {
         throw FormatError(fmt::format("{}: '{}' in column {} is no time", table.where(row),
                                       cell.substr(0, 40), log.columns.time),

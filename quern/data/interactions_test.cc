@@ -63,6 +63,15 @@ TEST(Interactions, LeavesOutRareItemsAndWhoTookNothingElse) {
             std::string::npos);
 }
 
+TEST(Interactions, NamesTheRowOfASlip) {
+  for (const char* good : {"1600000000", "31/12/2020", "12/31/2020"}) {
+    std::string text = "user,item,time\n";
+    for (int i = 0; i < 6; ++i) text += std::string("u,a,") + (i == 3 ? "soon" : good) + "\n";
+    const std::string message = error_of([&] { read(text); });
+    EXPECT_NE(message.find("line 5: 'soon'"), std::string::npos) << message;
+  }
+}
+
 TEST(Interactions, RefusesTimesThatAreNone) {
   for (const char* time : {"2024-13-45", "2024-02-30", "1e999", "99999999999999999", "soon", ""}) {
     const std::string message = error_of([&] {

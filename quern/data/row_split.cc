@@ -10,7 +10,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
-#include "quern/data/number.h"
+#include "quern/data/time_style.h"
 
 namespace quern::data {
 namespace {
@@ -91,15 +91,12 @@ int column_of(const Table& table, std::string_view name, std::string_view mode) 
 
 /// Rows in the order of a column of dates or numbers.
 std::vector<size_t> in_order(const Table& table, std::vector<size_t> rows, int column) {
+  const TimeStyle style(table, static_cast<size_t>(column), table.rows());
   std::vector<std::pair<double, size_t>> keyed;
+  keyed.reserve(rows.size());
   for (const size_t row : rows) {
     const std::string_view cell = table.cell(row, static_cast<size_t>(column));
-    auto value = parse_number(cell);
-    if (!value) {
-      const auto date = parse_date(cell, {});
-      const auto other = date ? date : parse_date(cell, {.day_first = false});
-      if (other) value = static_cast<double>(*other);
-    }
+    const auto value = style.read(cell);
     if (!value) {
       throw Error("unreadable_column",
                   fmt::format("{}: '{}' is neither a date nor a number to divide by",

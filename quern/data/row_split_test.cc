@@ -76,6 +76,14 @@ TEST(RowSplit, DividesByTimeByGroupAndInOrder) {
   EXPECT_THROW(split_rows(table, all(table), 2, {.validation = 1}), UsageError);
 }
 
+TEST(RowSplit, ReadsAllDatesOfAColumnInOneStyle) {
+  // Months first, as the second row alone tells; the last by date is the first row.
+  const Table table =
+      read_csv_text("t,y\n12/01/2020,a\n01/31/2020,a\n02/03/2020,b\n03/02/2020,b\n", "t");
+  const RowSplit split = split_rows(table, all(table), 1, {.mode = "time:t", .validation = 0.25});
+  EXPECT_EQ(split.validation, std::vector<size_t>{0});
+}
+
 TEST(RowSplit, FoldsAreEvenAndStratified) {
   const Table table = make(500, false);
   const auto folds = fold_rows(table, all(table), 2, true, 5, 7);
