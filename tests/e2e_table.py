@@ -181,6 +181,7 @@ class BadTable(house.TestCase):
         self.refuse("a,class\n" + "1,x\n2,y\n" * 30 + "3,z\n", says="class 'z' has one row only")
         self.refuse(table, "--task", "regress", code=2, says="line 2: 'no' in the target 'class' is no number")
         prices = "a,class\n" + "".join(f"{i % 7},{i}.5\n" for i in range(60))
+        self.refuse(prices + "1,1e308\n2,-1e308\n", says="too far to scale")
         self.refuse(prices + "1,1e999\n", says="line 62: '1e999' in the target 'class' is no number")
         self.refuse(table, "--task", "generate", code=2, says="learns no column")
         self.refuse("id,class\n" + "".join(f"r{i}x,{'ab'[i % 2]}\n" for i in range(50)), says="no column is left")
@@ -204,6 +205,16 @@ class BadTable(house.TestCase):
         done = self.run_ok("train", data, "--target", "class", "--out", self.folder / "dates", "--steps", "2", *ONE_MODEL)
         self.assertIn("line 9: '2021-13-45' is no date", done.err)
         self.assertIn("line 11: '1e999' is no number", done.err)
+    def test_numbers_as_far_apart_as_they_go(self):
+        draw = random.Random(3)
+        rows = [(draw.uniform(-1.7, 1.7), draw.choice("ab")) for _ in range(300)]
+        data = self.folder / "far.csv"
+        data.write_text("x,letter,class\n" + "".join(f"{x}e308,{letter},{'yes' if x > 0 else 'no'}\n" for x, letter in rows))
+        run = self.folder / "run"
+        result = json.loads(self.run_ok("train", data, "--target", "class", "--out", run, "--json", *TRAIN).out)
+        self.assertGreater(result["validation"]["auc"], 0.95)
+        self.run_ok("predict", run, data)
+        self.assertEqual(house.quern("check", data, "--target", "class").code, 3)  # x gives it away
 
     def test_prediction_on_other_columns(self):
         data = self.folder / "shop.csv"

@@ -61,8 +61,7 @@ std::vector<double> knots_of(std::vector<double> values, int64_t pieces) {
       const double at = last * static_cast<double>(i) / static_cast<double>(pieces);
       const auto below = static_cast<size_t>(at);
       const size_t above = std::min(below + 1, values.size() - 1);
-      const double share = at - static_cast<double>(below);
-      const double knot = values[below] + share * (values[above] - values[below]);
+      const double knot = std::lerp(values[below], values[above], at - static_cast<double>(below));
       if (knots.empty() || knot > knots.back()) knots.push_back(knot);
     }
   }
@@ -75,18 +74,18 @@ void fit_number(NumberFeature& feature, const data::Table& table, size_t column,
                 std::span<const size_t> rows, int64_t pieces) {
   std::vector<double> values;
   values.reserve(rows.size());
-  double sum = 0;
-  double squares = 0;
+  long double sum = 0, squares = 0;  // of values up to 1.8e308
   for (const size_t row : rows) {
     const auto value = read(feature, table.cell(row, column));
     if (!value) continue;
     values.push_back(*value);
     sum += *value;
   }
-  const double count = std::max<double>(1, static_cast<double>(values.size()));
-  feature.mean = sum / count;
-  for (const double value : values) squares += (value - feature.mean) * (value - feature.mean);
-  feature.deviation = std::sqrt(squares / count);
+  const auto count = static_cast<long double>(std::max<size_t>(1, values.size()));
+  const long double mean = sum / count;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  feature.mean = static_cast<double>(mean);
+  feature.deviation = static_cast<double>(std::sqrt(squares / count));
   if (!(feature.deviation > 0)) feature.deviation = 1;
   feature.knots = knots_of(std::move(values), pieces);
 }
@@ -202,7 +201,8 @@ float NumberFeature::place(double value) const {
   const auto above = std::upper_bound(knots.begin(), knots.end(), value);
   const double low = *std::prev(above);
   const auto piece = static_cast<double>(above - knots.begin() - 1);
-  return static_cast<float>(piece + (value - low) / (*above - low));
+  // Halves, exactly: the distance of two doubles may be more than a double holds.
+  return static_cast<float>(piece + (value / 2 - low / 2) / (*above / 2 - low / 2));
 }
 
 double NumberFeature::standardised(float place) const {

@@ -232,6 +232,13 @@ class TableTaskMaker {
         throw Error("constant_target", "every training row has the same target",
                     "give more rows, or another data.split");
       }
+      if (!std::isfinite(p.deviation)) {
+        throw Error(
+            "target_range",
+            fmt::format("'{}' reaches from {:.3g} to {:.3g}: too far to scale", p.target,
+                        task_.facts[task_.target].minimum, task_.facts[task_.target].maximum),
+            "mend the slip, or give the target in other units");
+      }
     }
     p.record.task = p.task;
     p.record.data_fingerprint = task_.table.fingerprint();

@@ -45,14 +45,17 @@ Values read_values(const Checking& checking, size_t column) {
 
 /// Equal ranges; the labels of a plot's ends are its range.
 std::vector<Frequency> ranges_of(const ColumnFacts& facts, const Values& v) {
-  const double width = (v.most - v.least) / kRanges;
+  // Divided first: the distance of two doubles may be more than a double holds.
+  const double width = v.most / kRanges - v.least / kRanges;
   std::vector<Frequency> out(width > 0 ? kRanges : 1);
   for (size_t i = 0; i < out.size(); ++i) {
-    const double at = i + 1 == out.size() ? v.most : v.least + width * static_cast<double>(i);
-    out[i].label = label_of(facts, at);
+    const double share = static_cast<double>(i) / kRanges;
+    out[i].label =
+        label_of(facts, i + 1 == out.size() ? v.most : std::lerp(v.least, v.most, share));
   }
   for (const double value : v.values) {
-    const size_t at = width > 0 ? static_cast<size_t>((value - v.least) / width) : 0;
+    const double place = (value / kRanges - v.least / kRanges) / width * kRanges;
+    const size_t at = width > 0 ? static_cast<size_t>(place) : 0;
     out[std::min(at, out.size() - 1)].rows += 1;
   }
   return out;
