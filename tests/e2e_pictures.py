@@ -135,6 +135,13 @@ class Pictures(house.TestCase):
             self.assertIn(said, errors[0])
             self.assertFalse((self.folder / "run" / "model.safetensors").exists())
 
+    def test_pictures_without_classes(self):
+        data = self.make_folder("train", 2, 9)
+        images = self.folder / "t10k-images-idx3-ubyte"
+        images.write_bytes(struct.pack(">IIII", 0x803, 2, 2, 2) + bytes(8))
+        for path in (data / "lying", data / "lying" / "001.png", images):
+            self.assert_fails(1, "train", path, "--out", self.folder / "run", says=["no classes", "folders named by class"])
+
     def test_augmentation_is_said_and_same_at_any_number_of_threads(self):
         data = self.make_folder("train", 20, 11)
         files = []

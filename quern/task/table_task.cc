@@ -66,6 +66,12 @@ class TableTaskMaker {
   void find_target() {
     const std::string target(options_.text("data.target"));
     const int found = task_.table.find(target);
+    if (found < 0 && target == data::kLabelColumn && task_.table.columns().size() == 1 &&
+        task_.table.find(data::kImageColumn) == 0) {
+      throw Error("no_classes", "the pictures have no classes to learn",
+                  "put them into folders named by class (class/file.jpg), give an IDX file's "
+                  "labels beside it, or a table of pictures with --target");
+    }
     if (found < 0) {
       const std::vector<std::string> names(task_.table.columns().begin(),
                                            task_.table.columns().end());
