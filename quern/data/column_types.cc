@@ -181,7 +181,9 @@ class ColumnInspector {
                                                 facts_.date_style.day_first ? "day" : "month"));
     } else if (c_.numbers > 0 && static_cast<double>(c_.numbers) >= kMostlyReadable * present) {
       decide_number();
-    } else if (c_.images == c_.present) {
+    } else if (c_.images > 0 && static_cast<double>(c_.images) >=
+                                    kMostlyReadable * static_cast<double>(c_.present)) {
+      // All but a few, which opening names; left out as words they would take the pictures along.
       set(ColumnType::kImage, "its values are names of pictures");
     } else {
       decide_words();

@@ -31,6 +31,9 @@ TEST(ColumnTypes, AreInferred) {
   EXPECT_EQ(infer(column("city", {"Paris", "Rome", "Bonn"}, 20)).type, ColumnType::kCategory);
   EXPECT_EQ(infer(column("c", {"a", "a", ""})).type, ColumnType::kConstant);
   EXPECT_EQ(infer(column("picture", {"a.jpg", "b.JPEG", "c.png"})).type, ColumnType::kImage);
+  std::vector<std::string> slip(19, "a.jpg");
+  slip.insert(slip.end(), {"b.png", "folder"});
+  EXPECT_EQ(infer(column("picture", slip)).type, ColumnType::kImage);
   EXPECT_EQ(infer(column("t", {"the cat sat on the mat", "a dog barked at night today"})).type,
             ColumnType::kText);
   EXPECT_EQ(infer(column("t", {"请问附近有什么好吃的餐馆", "帮我找一家便宜的酒店吧"})).type,
