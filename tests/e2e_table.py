@@ -205,6 +205,7 @@ class BadTable(house.TestCase):
         done = self.run_ok("train", data, "--target", "class", "--out", self.folder / "dates", "--steps", "2", *ONE_MODEL)
         self.assertIn("line 9: '2021-13-45' is no date", done.err)
         self.assertIn("line 11: '1e999' is no number", done.err)
+
     def test_numbers_as_far_apart_as_they_go(self):
         draw = random.Random(3)
         rows = [(draw.uniform(-1.7, 1.7), draw.choice("ab")) for _ in range(300)]

@@ -91,11 +91,16 @@ std::optional<int64_t> civil(int64_t year, int64_t month, int64_t day, std::stri
   return days_from_civil(year, month, day) * 86400 + *seconds;
 }
 
-/// In any case of ASCII.
+/// In any case of ASCII; the spellings are in small letters. Asked of every cell: allocates
+/// nothing.
 bool is_one_of(std::string_view text, std::span<const std::string_view> spellings) {
-  if (text.size() > 7) return false;
-  const std::string small = lower_ascii(text);
-  return std::find(spellings.begin(), spellings.end(), small) != spellings.end();
+  const auto same = [](char c, char small) {
+    return c == small || (c >= 'A' && c <= 'Z' && (c | 0x20) == small);
+  };
+  return std::any_of(spellings.begin(), spellings.end(), [&](std::string_view spelling) {
+    return text.size() == spelling.size() &&
+           std::equal(text.begin(), text.end(), spelling.begin(), same);
+  });
 }
 
 }  // namespace

@@ -64,6 +64,13 @@ size_t TableSink::add_column(std::string_view name) {
 
 void TableSink::add(std::span<const std::string> fields, std::span<const size_t> to,
                     uint64_t line) {
+  // As a rule the fields stand in the table's order, and need not be copied.
+  bool in_order = to.size() == builder_.columns() && fields.size() == to.size();
+  for (size_t i = 0; in_order && i < to.size(); ++i) in_order = to[i] == i;
+  if (in_order) {
+    builder_.add_row(fields, line);
+    return;
+  }
   row_.assign(builder_.columns(), std::string());
   for (size_t i = 0; i < fields.size(); ++i) row_[to[i]] = fields[i];
   builder_.add_row(row_, line);

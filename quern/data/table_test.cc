@@ -104,9 +104,8 @@ TEST(Number, ParsesDates) {
   EXPECT_EQ(parse_date("03/02/2021", {.day_first = true}), 1612310400);
   EXPECT_EQ(parse_date("03/02/2021", {.day_first = false}), 1614643200);
   EXPECT_EQ(parse_date("20240229", {.compact = true}), 1709164800);
-  for (const char* text :
-       {"2023-02-29", "2024-13-01", "2024-01-01 25:00", "1.2.3", "20240229", "12",
-        "99999999999999999999999-01-01"})
+  for (const char* text : {"2023-02-29", "2024-13-01", "2024-01-01 25:00", "1.2.3", "20240229",
+                           "12", "99999999999999999999999-01-01"})
     EXPECT_FALSE(parse_date(text, {})) << text;
   const DateParts parts = date_parts(1709209800);
   EXPECT_EQ(parts.year, 2024);

@@ -60,6 +60,7 @@ struct EncodedRows {
   EncodedRows select(std::span<const size_t> indices) const;
   /// Rows of the same encoder below these.
   void append(const EncodedRows& more);
+
   /// (height, width, channels) of one row, where there is a picture column.
   std::span<const uint8_t> picture_of(size_t row) const {
     const auto size = static_cast<size_t>(picture.pixels());
