@@ -48,7 +48,8 @@ def share_of_prediction(args):
 
 
 def make_peer(config, columns):
-    """The run's transformer over one token a column, in PyTorch: random weights, which take as long as learnt ones."""
+    """The run's transformers (one a fold) over one token a column, in PyTorch: random weights, which take as long as learnt
+    ones. The run's ensemble of heads and its linear model are left out."""
     import torch
     trunk, head = config["quern"], config["encoder"]
 
@@ -67,7 +68,15 @@ def make_peer(config, columns):
         def forward(self, x):
             return torch.softmax(self.head(self.blocks(x[..., None] * self.embed + self.bias).flatten(1)), 1)[:, :1]
 
-    return Peer().eval()
+    class Copies(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.copies = torch.nn.ModuleList(Peer() for _ in range(head["copies"]))
+
+        def forward(self, x):
+            return sum(copy(x) for copy in self.copies) / len(self.copies)
+
+    return Copies().eval()
 
 
 def times_against_shap(args):
