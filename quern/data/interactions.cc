@@ -246,6 +246,13 @@ void require_learnable(const Interactions& log) {
                             log.users.front().substr(0, 40), log.columns.user),
                 "name the column of users with --set data.user=COLUMN");
   }
+  if (log.items.size() < 2) {
+    throw Error("one_item",
+                fmt::format("the log has one item only ('{}', by column {}): there is nothing to "
+                            "choose from",
+                            log.items.front().substr(0, 40), log.columns.item),
+                "name the column of items with --set data.item=COLUMN");
+  }
   if (log.items.size() == log.item_of.size()) {
     throw Error("no_repeats",
                 fmt::format("each of the {} items (column {}) is taken once only: nothing tells "

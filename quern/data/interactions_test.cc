@@ -47,6 +47,8 @@ TEST(Interactions, SaysWhatIsWrong) {
             std::string::npos);
   EXPECT_EQ(error_of([] { require_learnable(read("user,item\nu,a\nu,a\n")); }).substr(0, 9),
             "one_user:");
+  EXPECT_EQ(error_of([] { require_learnable(read("user,item\nu,a\nv,a\n")); }).substr(0, 9),
+            "one_item:");
   EXPECT_EQ(error_of([] { require_learnable(read("user,item\nu,a\nv,b\n")); }).substr(0, 11),
             "no_repeats:");
 }

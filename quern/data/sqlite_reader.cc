@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -87,7 +88,8 @@ class Database {
     const uintmax_t page = stated == 1 ? 65536 : stated;
     std::error_code error;
     const uintmax_t size = fs::file_size(path, error);
-    if (page == 0 || error || size % page == 0) return;  // SQLite says what is wrong
+    const bool legal = page >= 512 && std::has_single_bit(page);
+    if (!legal || error || size % page == 0) return;  // SQLite says what is wrong
     throw FormatError(fmt::format("'{}': {} bytes are no whole number of pages of {}: it was cut "
                                   "short",
                                   path.string(), size, page),

@@ -60,6 +60,8 @@ TEST_F(Sqlite, AsksForATableWhereThereAreMore) {
 
 TEST_F(Sqlite, SaysWhatIsNoDatabase) {
   EXPECT_THAT(error(write("a.db", "a,b\n1,2\n")), HasSubstr("is no SQLite database"));
+  EXPECT_THAT(error(write("b.db", std::string("SQLite format 3\0xxxxx", 21))),
+              HasSubstr("SQLite says"));
   EXPECT_THAT(error(folder_ / "none.db"), HasSubstr("file_missing"));
   EXPECT_THAT(error(make("CREATE TABLE t (a); DROP TABLE t;")), HasSubstr("has no table"));
   EXPECT_THAT(error(make("CREATE TABLE t (a);", "e.sqlite")), HasSubstr("no_rows"));
