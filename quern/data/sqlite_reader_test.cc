@@ -15,7 +15,7 @@ using testing::HasSubstr;
 class Sqlite : public FolderTest {
  protected:
   fs::path make(const char* sql, const char* name = "t.db") const {
-    const fs::path path = folder_ / name;
+    fs::path path = folder_ / name;
     sqlite3* database = nullptr;
     EXPECT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
     EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK);
