@@ -113,7 +113,7 @@ std::vector<double> prompt_attention(run::Run& run, ThreadPool& pool, const Prom
   graph::StateStore states;
   graph::Executor executor(graph::Plan(model::trace(run.config, run.parameters, trace), options),
                            run.parameters, states, pool);
-  task::WindowBatch batch = window_of(executor, run.config);
+  task::WindowBatch batch = task::window_of(executor, run.config);
   std::vector<uint32_t> buffer;
   fill_sequence(sequence, 0, true, batch, buffer);
   *executor.input("loss_weight").f32() = 0;

@@ -49,7 +49,7 @@ PromptGame::PromptGame(const run::Run& run, graph::ParameterStore& parameters, T
   options.length = length_;
   executor_ = std::make_unique<graph::Executor>(
       graph::Plan(model::trace(run.config, parameters, options), {}), parameters, states_, pool);
-  batch_ = window_of(*executor_, run.config);
+  batch_ = task::window_of(*executor_, run.config);
   *executor_->input("loss_weight").f32() = 0;  // only each token's loss is read
 }
 
@@ -104,17 +104,6 @@ void PromptGame::run_batch(std::span<double> values) {
 std::pair<size_t, size_t> PromptGame::tokens_of(size_t player) const {
   const Word& word = words_[players_[player]];
   return {std::max(word.token_begin, first_token_) - first_token_, word.token_end - first_token_};
-}
-
-task::WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config) {
-  task::WindowBatch batch;
-  batch.ids = executor.input("ids");
-  batch.targets = executor.input("targets");
-  if (config.ngram_orders > 0) {
-    batch.ngram_ids = executor.input("ngram_ids");
-    batch.ngram_buckets = config.ngram_buckets;
-  }
-  return batch;
 }
 
 void fill_sequence(const std::vector<uint32_t>& sequence, int64_t row, bool ngrams,

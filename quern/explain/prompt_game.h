@@ -13,7 +13,7 @@
 #include "quern/features/tokenizer.h"
 #include "quern/graph/plan.h"
 #include "quern/run/run_folder.h"
-#include "quern/task/text_windows.h"
+#include "quern/task/text_problem.h"
 
 namespace quern::explain {
 
@@ -63,8 +63,6 @@ class PromptGame : public Game {
   uint64_t answered_ = 0;
 };
 
-/// The inputs of a decoder's batch.
-task::WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config);
 /// Fills a row of it with a sequence, whose last token is a target alone; `ngrams`: with what its
 /// tokens look up in the table of n-grams.
 void fill_sequence(const std::vector<uint32_t>& sequence, int64_t row, bool ngrams,

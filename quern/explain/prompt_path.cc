@@ -15,7 +15,7 @@ PromptPath::PromptPath(const run::Run& run, graph::ParameterStore& parameters, T
       sequence_(game.sequence()),
       width_(static_cast<size_t>(run.config.width)) {
   plan(run.config);
-  task::WindowBatch batch = window_of(*shown_, run.config);
+  task::WindowBatch batch = task::window_of(*shown_, run.config);
   const std::vector<float> own = embed(batch, sequence_, true);
   std::vector<uint32_t> begins = sequence_;
   for (size_t player = 0; player < game.players(); ++player) {

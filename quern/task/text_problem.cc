@@ -36,13 +36,13 @@ graph::Graph TextProblem::trace(Use use, int64_t rows, const graph::ParameterSto
   return model::trace(config_, store, options);
 }
 
-WindowBatch TextProblem::batch_of(const graph::Executor& executor) const {
+WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config) {
   WindowBatch batch;
   batch.ids = executor.input("ids");
   batch.targets = executor.input("targets");
-  if (config_.ngram_orders > 0) {
+  if (config.ngram_orders > 0) {
     batch.ngram_ids = executor.input("ngram_ids");
-    batch.ngram_buckets = config_.ngram_buckets;
+    batch.ngram_buckets = config.ngram_buckets;
   }
   return batch;
 }
@@ -52,7 +52,7 @@ int64_t TextProblem::training_targets(uint64_t, int64_t count) {
 }
 
 void TextProblem::fill_training(uint64_t first, graph::Executor& executor) {
-  windows_.fill(first, batch_of(executor), {token_dropout_, config_.vocabulary});
+  windows_.fill(first, window_of(executor, config_), {token_dropout_, config_.vocabulary});
 }
 
 uint64_t TextProblem::evaluation_samples(Part part) const {
@@ -61,7 +61,8 @@ uint64_t TextProblem::evaluation_samples(Part part) const {
 
 int64_t TextProblem::fill_evaluation(Part part, uint64_t first, uint64_t stride,
                                      graph::Executor& executor) {
-  return (part == Part::kTrain ? train_ : validation_).fill(first, stride, batch_of(executor));
+  return (part == Part::kTrain ? train_ : validation_)
+      .fill(first, stride, window_of(executor, config_));
 }
 
 }  // namespace quern::task

@@ -6,6 +6,9 @@
 
 namespace quern::task {
 
+/// The inputs of a decoder's batch.
+WindowBatch window_of(const graph::Executor& executor, const model::ModelConfig& config);
+
 /// Learning to continue text: a decoder over windows of a token stream.
 class TextProblem : public Problem {
  public:
@@ -25,8 +28,6 @@ class TextProblem : public Problem {
   std::string_view unit() const override { return "token"; }
 
  private:
-  WindowBatch batch_of(const graph::Executor& executor) const;
-
   model::ModelConfig config_;
   TrainingWindows windows_;
   EvaluationWindows train_, validation_;
