@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "quern/base/error.h"
+#include "quern/explain/fold_answers.h"
 #include "quern/model/decoder.h"
 
 namespace quern::explain {
@@ -38,6 +39,26 @@ std::vector<double> by_part(const model::EncoderConfig& config, const ExplainedR
       parts[i] += flow[columns + pictures + t];
   }
   return parts;
+}
+
+/// Of one model alone.
+std::vector<double> model_attention(const model::EncoderConfig& config,
+                                    graph::ParameterStore& parameters, ThreadPool& pool,
+                                    const ExplainedRow& row) {
+  const auto before_text = static_cast<size_t>(config.columns() + config.image_tokens());
+  const size_t context = config.has_text() ? static_cast<size_t>(config.trunk.context) : 0;
+  AttentionRollout rollout(before_text + context);
+  graph::PlanOptions options;
+  rollout.watch(static_cast<size_t>(config.trunk.layers), options);
+  graph::StateStore states;
+  graph::Executor executor(graph::Plan(model::trace_encoder(config, parameters, {}), options),
+                           parameters, states, pool);
+  task::fill_rows(config, row.inputs, std::array<int64_t, 1>{0}, executor, nullptr, 0, &pool);
+  executor.run();
+  std::vector<size_t> read(before_text +
+                           (context > 0 ? std::max<size_t>(row.tokens.size(), 1) : 0));
+  std::iota(read.begin(), read.end(), size_t{0});
+  return by_part(config, row, rollout.flow(read));
 }
 
 }  // namespace
@@ -80,25 +101,19 @@ std::vector<double> AttentionRollout::flow(std::span<const size_t> read) const {
 }
 
 std::vector<double> row_attention(run::RowRun& run, ThreadPool& pool, const ExplainedRow& row) {
-  const model::EncoderConfig& config = run.config;
-  if (config.trunk.layers == 0) {
+  if (run.config.trunk.layers == 0) {
     throw UsageError("other_method", "--attention: this model has no layers of attention",
                      "leave it out");
   }
-  const auto before_text = static_cast<size_t>(config.columns() + config.image_tokens());
-  const size_t context = config.has_text() ? static_cast<size_t>(config.trunk.context) : 0;
-  AttentionRollout rollout(before_text + context);
-  graph::PlanOptions options;
-  rollout.watch(static_cast<size_t>(config.trunk.layers), options);
-  graph::StateStore states;
-  graph::Executor executor(graph::Plan(model::trace_encoder(config, run.parameters, {}), options),
-                           run.parameters, states, pool);
-  task::fill_rows(config, row.inputs, std::array<int64_t, 1>{0}, executor, nullptr, 0, &pool);
-  executor.run();
-  std::vector<size_t> read(before_text +
-                           (context > 0 ? std::max<size_t>(row.tokens.size(), 1) : 0));
-  std::iota(read.begin(), read.end(), size_t{0});
-  return by_part(config, row, rollout.flow(read));
+  const int64_t copies = run.config.copies;
+  if (copies == 1) return model_attention(run.config, run.parameters, pool, row);
+  std::vector<double> mean(row.parts.size(), 0.0);
+  for (int64_t copy = 0; copy < copies; ++copy) {
+    graph::ParameterStore parameters = copy_of(run, copy);
+    const std::vector<double> flow = model_attention(run.config.single(), parameters, pool, row);
+    for (size_t i = 0; i < mean.size(); ++i) mean[i] += flow[i] / static_cast<double>(copies);
+  }
+  return mean;
 }
 
 std::vector<double> prompt_attention(run::Run& run, ThreadPool& pool, const PromptGame& game) {

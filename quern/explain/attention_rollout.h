@@ -33,7 +33,8 @@ class AttentionRollout {
   std::vector<size_t> heads_;
 };
 
-/// The flow from each part of a row: all its tokens are read. Throws UsageError("other_method")
+/// The flow from each part of a row: all its tokens are read; of a run of several folds, the mean
+/// of its models' flows. Throws UsageError("other_method")
 /// for a model without layers of attention.
 std::vector<double> row_attention(run::RowRun& run, ThreadPool& pool, const ExplainedRow& row);
 

@@ -6,9 +6,7 @@
 #include "quern/task/linear_start.h"
 
 namespace quern::explain {
-namespace {
 
-/// The weights of one copy alone.
 graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy) {
   graph::ParameterStore store;
   model::declare_encoder(run.config.single(), store);
@@ -23,6 +21,8 @@ graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy) {
   }
   return store;
 }
+
+namespace {
 
 task::RowInputs fold_inputs(const run::RowRun& run, const task::TableTask& task,
                             const run::Options& options, ThreadPool& pool) {

@@ -8,6 +8,9 @@
 
 namespace quern::explain {
 
+/// The weights of one of the run's copies alone, as `run.config.single()` reads them.
+graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy);
+
 /// Every training row of a run of several folds, twice: by the copy of the model that did not learn
 /// from it, and by one that did.
 struct FoldAnswers {
