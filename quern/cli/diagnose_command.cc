@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
@@ -10,6 +9,7 @@
 #include "quern/cli/command_list.h"
 #include "quern/explain/diagnosis.h"
 #include "quern/explain/diagnosis_html.h"
+#include "quern/explain/interval_json.h"
 
 namespace quern::cli {
 namespace {
@@ -22,26 +22,17 @@ struct Flags {
   double limit = 0.25;
 };
 
-ordered_json number(double value) {
-  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
-}
-
-ordered_json interval(const metrics::Interval& i) {
-  return {{"value", number(i.value)}, {"low", number(i.low)}, {"high", number(i.high)}};
-}
-
 ordered_json overfitting_json(const explain::Diagnosis& d) {
   const explain::Membership& m = d.membership;
-  ordered_json json{{"verdict", name(d.overfit)}, {"held_out", d.held_out},
-                    {"train_loss", m.train_loss}, {"held_out_loss", m.held_out_loss},
-                    {"gap", m.gap.value},         {"gap_low", m.gap.low},
-                    {"gap_high", m.gap.high},     {"membership_auc", interval(m.auc)}};
+  ordered_json json{
+      {"verdict", name(d.overfit)}, {"held_out", d.held_out},
+      {"train_loss", m.train_loss}, {"held_out_loss", m.held_out_loss},
+      {"gap", m.gap.value},         {"gap_low", m.gap.low},
+      {"gap_high", m.gap.high},     {"membership_auc", explain::interval_json(m.auc)}};
   if (!d.retraining) return json;
   const auto one = [](const explain::Relearned& r) {
-    return ordered_json{{"fraction", r.fraction},
-                        {"rows", r.rows},
-                        {"loss", number(r.loss)},
-                        {"score", number(r.score)}};
+    return ordered_json{
+        {"fraction", r.fraction}, {"rows", r.rows}, {"loss", r.loss}, {"score", r.score}};
   };
   json["metric"] = d.retraining->metric;
   for (const explain::Relearned& point : d.retraining->curve) {
@@ -54,13 +45,13 @@ ordered_json overfitting_json(const explain::Diagnosis& d) {
 ordered_json calibration_json(const explain::Calibration& c) {
   ordered_json json{{"of", c.of}, {"rows", c.rows}};
   if (c.coverage) {
-    json["coverage_of_90"] = interval(*c.coverage);
+    json["coverage_of_90"] = explain::interval_json(*c.coverage);
     return json;
   }
   ordered_json intervals;
   for (const metrics::Score& score : c.scores) {
-    json[score.name] = number(score.interval.value);
-    intervals[score.name] = interval(score.interval);
+    json[score.name] = score.interval.value;
+    intervals[score.name] = explain::interval_json(score.interval);
   }
   json["intervals"] = intervals;
   json["temperature"] = c.temperature;
@@ -84,13 +75,14 @@ std::string to_json(const explain::Diagnosis& d) {
   json["drift"] = {{"of", d.compared}, {"limit", d.drift_limit}, {"found", d.drifted()}};
   json["drift"]["columns"] = ordered_json::array();
   for (const explain::ColumnDrift& one : d.drift) {
-    json["drift"]["columns"].push_back({{"name", one.name},
-                                        {"psi", one.stability},
-                                        {"psi_by_chance", one.by_chance},
-                                        {"ks", one.ks ? number(*one.ks) : ordered_json(nullptr)},
-                                        {"missing_before", one.missing_before},
-                                        {"missing_now", one.missing_after},
-                                        {"drifted", one.drifted}});
+    json["drift"]["columns"].push_back(
+        {{"name", one.name},
+         {"psi", one.stability},
+         {"psi_by_chance", one.by_chance},
+         {"ks", one.ks ? ordered_json(*one.ks) : ordered_json(nullptr)},
+         {"missing_before", one.missing_before},
+         {"missing_now", one.missing_after},
+         {"drifted", one.drifted}});
   }
   json["verdicts"] = d.verdicts;
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

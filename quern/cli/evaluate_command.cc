@@ -6,30 +6,19 @@
 
 #include "quern/cli/command_list.h"
 #include "quern/cli/evaluate.h"
+#include "quern/explain/interval_json.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::cli {
-namespace {
-
-using nlohmann::ordered_json;
-
-ordered_json number(double value) {
-  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
-}
-
-}  // namespace
 
 void print_scores(const Invocation& invocation, std::string_view task, uint64_t rows,
                   const std::string& heading, std::span<const metrics::Score> scores,
                   std::string_view protocol) {
   if (invocation.json) {
-    ordered_json json{{"task", task}, {"rows", rows}};
+    nlohmann::ordered_json json{{"task", task}, {"rows", rows}};
     if (!protocol.empty()) json["protocol"] = protocol;
-    for (const metrics::Score& score : scores) {
-      json["metrics"][score.name] = {{"value", number(score.interval.value)},
-                                     {"low", number(score.interval.low)},
-                                     {"high", number(score.interval.high)}};
-    }
+    for (const metrics::Score& score : scores)
+      json["metrics"][score.name] = explain::interval_json(score.interval);
     invocation.print(json.dump() + "\n");
     return;
   }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "quern/base/strings.h"
+#include "quern/explain/interval_json.h"
 #include "quern/report/terminal_bars.h"
 
 namespace quern::explain {
@@ -48,10 +49,6 @@ nlohmann::ordered_json to_json(const Counterfactual& counterfactual) {
   return json;
 }
 
-nlohmann::ordered_json to_json(const metrics::Interval& interval) {
-  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
-}
-
 nlohmann::ordered_json to_json(const LocalModel& local) {
   return {{"value", local.value},
           {"r_squared", local.r_squared},
@@ -73,9 +70,9 @@ nlohmann::ordered_json to_json(const Audit& audit) {
   const Faithfulness& f = audit.faithfulness;
   return {{"deletion_area", f.deletion_area},
           {"insertion_area", f.insertion_area},
-          {"random_deletion", to_json(f.random_deletion)},
-          {"random_insertion", to_json(f.random_insertion)},
-          {"advantage", to_json(f.advantage)},
+          {"random_deletion", interval_json(f.random_deletion)},
+          {"random_insertion", interval_json(f.random_insertion)},
+          {"advantage", interval_json(f.advantage)},
           {"deletion", f.deletion},
           {"insertion", f.insertion},
           {"randomised_weights_rank_correlation", audit.randomised_correlation},
@@ -218,7 +215,7 @@ nlohmann::ordered_json to_json(const Explanation& e) {
     if (part.player < 0) add(part);
   json["completeness_error"] = a.completeness_error();
   if (a.local) json["local_model"] = to_json(*a.local);
-  if (e.novelty) json["masked_inputs"] = {{"further_than_training", to_json(*e.novelty)}};
+  if (e.novelty) json["masked_inputs"] = {{"further_than_training", interval_json(*e.novelty)}};
   json["evaluations"] = a.evaluations;
   json["rows_answered"] = e.rows_answered;
   json["seconds"] = e.seconds;
