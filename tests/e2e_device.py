@@ -67,8 +67,7 @@ class Device(house.TestCase):
             words = [command, *arguments, "--json", "--quiet"]
             there = self.run_ok(*words, "--device", "cuda", **self.cuda()).json
             here = self.run_ok(*words).json
-            if "device" in here:
-                self.assertEqual((there["device"], here["device"]), ("cuda", "cpu"), command)
+            self.assertEqual((there["device"], here["device"]), ("cuda", "cpu"), command)
             for key in at:
                 there, here = there[key], here[key]
             self.assertAlmostEqual(there, here, places=3, msg=command)

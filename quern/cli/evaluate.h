@@ -29,9 +29,10 @@ int evaluate_items(Invocation& invocation, const EvaluateFlags& flags);
 int evaluate_text(Invocation& invocation, const EvaluateFlags& flags);
 
 /// Prints scores with their 95 % intervals: a table under `heading`, or with --json one object that
-/// begins with `task` and `rows`, and how the scores were taken where `protocol` says it.
-void print_scores(const Invocation& invocation, std::string_view task, uint64_t rows,
-                  const std::string& heading, std::span<const metrics::Score> scores,
-                  std::string_view protocol = {});
+/// begins with `task`, `rows` and `device` (`gpu`: where the model answered), and how the scores
+/// were taken where `protocol` says it.
+void print_scores(const Invocation& invocation, const kernels::cuda::Gpu* gpu,
+                  std::string_view task, uint64_t rows, const std::string& heading,
+                  std::span<const metrics::Score> scores, std::string_view protocol = {});
 
 }  // namespace quern::cli

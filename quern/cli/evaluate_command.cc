@@ -7,15 +7,17 @@
 #include "quern/cli/command_list.h"
 #include "quern/cli/evaluate.h"
 #include "quern/explain/interval_json.h"
+#include "quern/kernels/cuda/device_name.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::cli {
 
-void print_scores(const Invocation& invocation, std::string_view task, uint64_t rows,
-                  const std::string& heading, std::span<const metrics::Score> scores,
-                  std::string_view protocol) {
+void print_scores(const Invocation& invocation, const kernels::cuda::Gpu* gpu,
+                  std::string_view task, uint64_t rows, const std::string& heading,
+                  std::span<const metrics::Score> scores, std::string_view protocol) {
   if (invocation.json) {
-    nlohmann::ordered_json json{{"task", task}, {"rows", rows}};
+    nlohmann::ordered_json json{
+        {"task", task}, {"rows", rows}, {"device", kernels::cuda::device_name(gpu)}};
     if (!protocol.empty()) json["protocol"] = protocol;
     for (const metrics::Score& score : scores)
       json["metrics"][score.name] = explain::interval_json(score.interval);

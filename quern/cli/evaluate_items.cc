@@ -50,7 +50,7 @@ int evaluate_items(Invocation& invocation, const EvaluateFlags& flags) {
                   "ranked, an item that it does not know is a miss",
                   tested.size(), items),
       tested);
-  print_scores(invocation, "recommend", tested.size(),
+  print_scores(invocation, run.parameters.gpu(), "recommend", tested.size(),
                fmt::format("protocol: {}; 95 % intervals by bootstrap over users", protocol), shown,
                protocol);
   return 0;

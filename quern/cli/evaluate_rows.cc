@@ -33,7 +33,7 @@ int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags) {
       predictor.predict(task::make_row_inputs(run.pipeline.columns.encode(table, rows, &pool), run),
                         run.pipeline.temperature);
   const auto seed = static_cast<uint64_t>(invocation.options.integer("seed"));
-  print_scores(invocation, run.pipeline.task, rows.size(),
+  print_scores(invocation, run.parameters.gpu(), run.pipeline.task, rows.size(),
                fmt::format("{} rows; 95 % intervals by bootstrap", rows.size()),
                task::score_rows(run.pipeline, answers, seed));
   return 0;

@@ -82,7 +82,7 @@ int evaluate_text(Invocation& invocation, const EvaluateFlags& flags) {
             }),
       score("loss", loss),
       score("perplexity", [&](Counts counts) { return std::exp(loss(counts)); })};
-  print_scores(invocation, "generate", scorer.documents(),
+  print_scores(invocation, run.parameters.gpu(), "generate", scorer.documents(),
                fmt::format("{} documents, {} tokens, {}; 95 % intervals by bootstrap over {} "
                            "windows of {} tokens",
                            scorer.documents(), tokens, format_bytes(static_cast<double>(bytes)),

@@ -15,6 +15,7 @@
 #include "quern/explain/training_rows.h"
 #include "quern/formats/json.h"
 #include "quern/infer/row_predictor.h"
+#include "quern/kernels/cuda/device_name.h"
 
 namespace quern::explain {
 namespace {
@@ -58,7 +59,7 @@ class Diagnosing {
 
   Diagnosis run() {
     result_.run = request_.run.string();
-    result_.device = run_.parameters.gpu() == nullptr ? "cpu" : "cuda";
+    result_.device = kernels::cuda::device_name(run_.parameters.gpu());
     result_.task = run_.pipeline.task;
     result_.target = run_.pipeline.target;
     result_.drift_limit = request_.drift_limit;

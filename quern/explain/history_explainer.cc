@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "quern/base/error.h"
+#include "quern/kernels/cuda/device_name.h"
 #include "quern/metrics/recommendation.h"
 #include "quern/model/decoder.h"
 
@@ -54,7 +55,7 @@ Explanation explain_item(const run::ItemRun& run, infer::ItemRanker& ranker, Thr
   HistoryGame game(run, ranker, question.history, target);
   Explanation out;
   out.run = run.folder.string();
-  out.device = run.parameters.gpu() == nullptr ? "cpu" : "cuda";
+  out.device = kernels::cuda::device_name(run.parameters.gpu());
   out.task = "recommend";
   out.input = fmt::format("a history of {} items", question.history.size());
   out.answer = run.pipeline.items.name(target.item);

@@ -9,6 +9,7 @@
 #include "quern/explain/prompt_game.h"
 #include "quern/explain/prompt_path.h"
 #include "quern/infer/generate.h"
+#include "quern/kernels/cuda/device_name.h"
 #include "quern/model/decoder.h"
 
 namespace quern::explain {
@@ -61,7 +62,7 @@ Explanation explain_prompt(run::Run& run, ThreadPool& pool, const PromptQuestion
   PromptGame game(run, run.parameters, pool, prompt, continuation, question.probability);
   Explanation out;
   out.run = run.folder.string();
-  out.device = run.parameters.gpu() == nullptr ? "cpu" : "cuda";
+  out.device = kernels::cuda::device_name(run.parameters.gpu());
   out.task = "generate";
   out.input = question.prompt;
   out.answer = text;

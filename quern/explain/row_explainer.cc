@@ -17,6 +17,7 @@
 #include "quern/explain/masked_novelty.h"
 #include "quern/explain/row_lime.h"
 #include "quern/explain/row_path.h"
+#include "quern/kernels/cuda/device_name.h"
 
 namespace quern::explain {
 namespace {
@@ -128,7 +129,7 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
   RowGame game(run_, predictor_, taken, background_, target);
   Explanation out;
   out.run = run_.folder.string();
-  out.device = run_.parameters.gpu() == nullptr ? "cpu" : "cuda";
+  out.device = kernels::cuda::device_name(run_.parameters.gpu());
   out.task = run_.pipeline.task;
   out.input = table.where(row);
   out.target = target_name(run_.pipeline, target);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "quern/kernels/cuda/device_name.h"
 #include "quern/train/regularisation.h"
 
 namespace quern::train {
@@ -11,7 +12,7 @@ nlohmann::ordered_json metrics_head(const TrainRequest& request, const TrainSumm
   const TrainResult& result = summary.result;
   return {{"run", summary.run.string()},
           {"task", task},
-          {"device", request.gpu == nullptr ? "cpu" : "cuda"},
+          {"device", kernels::cuda::device_name(request.gpu)},
           {"ranks", request.ranks->size()},
           {"parameters", summary.parameters},
           {"steps", result.steps},
