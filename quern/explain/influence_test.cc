@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <string>
 
+#include "quern/explain/fold_answers.h"
 #include "quern/explain/row_run_testing.h"
 #include "quern/infer/row_predictor.h"
 
@@ -74,6 +78,47 @@ TEST_P(InfluenceOf, ProductsOfGradientsByDifferences) {
   check(found.raising.front());
   check(found.lowering.front());
   check(found.raising.back());
+}
+
+/// Influence by the place of a row.
+std::map<std::string, double> influences(run::RowRun& run, const task::TableTask& training,
+                                         RowTarget target) {
+  ThreadPool pool(1);
+  ExplainedRow row;
+  const std::vector<size_t> first = {0};
+  row.inputs = task::make_row_inputs(run.pipeline.columns.encode(training.table, first), run);
+  const InfluenceReport found =
+      find_influence(run, pool, row, target, training, training.table.rows());
+  std::map<std::string, double> by_place;
+  for (const auto* side : {&found.raising, &found.lowering})
+    for (const InfluenceReport::Row& told : *side) by_place[told.where] = told.influence;
+  return by_place;
+}
+
+TEST_P(InfluenceOf, OfSeveralFoldsIsThatOfTheModelsThatLearnedFromTheRow) {
+  const bool classify = GetParam();
+  Small both(classify, 2);
+  const size_t rows = both.training.table.rows();
+  RowTarget target;
+  if (!classify) target.scale = RowTarget::Scale::kValue;
+  target.output = classify ? 1 : 0;
+  std::vector<std::map<std::string, double>> alone;
+  for (int64_t copy = 0; copy < 2; ++copy) {
+    Small one(classify);
+    const graph::ParameterStore weights = copy_of(both.run, copy);
+    std::ranges::copy(weights.values(), one.run.parameters.values().begin());
+    alone.push_back(influences(one.run, one.training, target));
+  }
+  for (size_t i = 0; i < rows; ++i)
+    both.training.split.folds.push_back(static_cast<uint32_t>(i % 2));
+  auto found = influences(both.run, both.training, target);
+  ASSERT_EQ(found.size(), rows);
+  for (size_t i = 0; i < rows; ++i) {
+    // Each model has half a say in both losses.
+    const std::string where = both.training.table.where(i);
+    const double one = alone[1 - i % 2][where] / 4;
+    EXPECT_NEAR(found[where], one, 1e-5 + 1e-4 * std::abs(one)) << where;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tasks, InfluenceOf, testing::Values(true, false));
