@@ -98,15 +98,10 @@ struct Window {
   bool accumulate;
 };
 struct MaxPool {
-  cpu::Windows windows;
-  int64_t rows, columns;
+  Window window;
   bool relu;
-  const float* x;
-  const float* y_grad;
-  float* y;               // in backward x_grad
   const uint8_t* chosen;  // read by backward
   uint8_t* chooses;       // written by forward
-  bool accumulate;
 };
 struct Pool {
   cpu::Pool pool;

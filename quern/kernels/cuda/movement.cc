@@ -105,32 +105,16 @@ void unfold_backward(const Context& context, const cpu::Windows& windows, const 
 
 void max_pool(const Context& context, const cpu::Windows& windows, bool relu, const float* x,
               float* y, uint8_t* chosen) {
-  launch_threads(context, "quern_max_pool", places(windows),
-                 arguments::MaxPool{.windows = windows,
-                                    .rows = windows.rows(),
-                                    .columns = windows.columns(),
-                                    .relu = relu,
-                                    .x = x,
-                                    .y_grad = nullptr,
-                                    .y = y,
-                                    .chosen = nullptr,
-                                    .chooses = chosen,
-                                    .accumulate = false});
+  launch_threads(
+      context, "quern_max_pool", places(windows),
+      arguments::MaxPool{window_arguments(windows, x, nullptr, y, false), relu, nullptr, chosen});
 }
 
 void max_pool_backward(const Context& context, const cpu::Windows& windows, const uint8_t* chosen,
                        const float* y_grad, float* x_grad, bool accumulate) {
   launch_threads(context, "quern_max_pool_backward", pixels(windows),
-                 arguments::MaxPool{.windows = windows,
-                                    .rows = windows.rows(),
-                                    .columns = windows.columns(),
-                                    .relu = false,
-                                    .x = nullptr,
-                                    .y_grad = y_grad,
-                                    .y = x_grad,
-                                    .chosen = chosen,
-                                    .chooses = nullptr,
-                                    .accumulate = accumulate});
+                 arguments::MaxPool{window_arguments(windows, nullptr, y_grad, x_grad, accumulate),
+                                    false, chosen, nullptr});
 }
 
 namespace {

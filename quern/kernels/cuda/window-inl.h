@@ -44,8 +44,8 @@ QUERN_DEVICE Pixel pixel_of(int64_t i, const cpu::Windows& w) {
 
 /// Each element of x gets the sum, over the windows that hold it, of part(window, place, channel):
 /// the number of the window among all, and where in it the element lies.
-template <typename Arguments, typename Part>
-QUERN_DEVICE void gather_windows(const Arguments& a, const Part& part) {
+template <typename Part>
+QUERN_DEVICE void gather_windows(const arguments::Window& a, const Part& part) {
   const cpu::Windows& w = a.windows;
   const int64_t count = w.batch * w.height * w.width * w.channels;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
@@ -72,35 +72,36 @@ QUERN_KERNEL(quern_unfold_backward, arguments::Window) {
 }
 
 QUERN_KERNEL(quern_max_pool, arguments::MaxPool) {
-  const cpu::Windows& w = a.windows;
-  const int64_t count = w.batch * a.rows * a.columns * w.channels;
+  const arguments::Window& given = a.window;
+  const cpu::Windows& w = given.windows;
+  const int64_t count = w.batch * given.rows * given.columns * w.channels;
   const int64_t none = w.kernel * w.kernel;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
     const int64_t window = i / w.channels;
-    const int64_t top = window / a.columns % a.rows * w.stride - w.padding;
-    const int64_t left = window % a.columns * w.stride - w.padding;
-    const int64_t b = window / (a.rows * a.columns);
+    const int64_t top = window / given.columns % given.rows * w.stride - w.padding;
+    const int64_t left = window % given.columns * w.stride - w.padding;
+    const int64_t b = window / (given.rows * given.columns);
     float best = a.relu ? 0 : -INFINITY;
     int64_t chosen = a.relu ? none : 0;
     for (int64_t k = 0; k < none; ++k) {
       const int64_t y = top + k / w.kernel;
       const int64_t x = left + k % w.kernel;
       if (y < 0 || y >= w.height || x < 0 || x >= w.width) continue;
-      const float pixel = a.x[((b * w.height + y) * w.width + x) * w.channels + i % w.channels];
+      const float pixel = given.x[((b * w.height + y) * w.width + x) * w.channels + i % w.channels];
       // A NaN is taken, so that it shows.
       if (!(pixel > best) && pixel == pixel) continue;
       best = pixel;
       chosen = k;
     }
-    a.y[i] = best;
+    given.y[i] = best;
     if (a.chooses != nullptr) a.chooses[i] = static_cast<uint8_t>(chosen);
   }
 }
 
 QUERN_KERNEL(quern_max_pool_backward, arguments::MaxPool) {
-  gather_windows(a, [&](int64_t window, int64_t place, int64_t c) {
-    const int64_t at = window * a.windows.channels + c;
-    return a.chosen[at] == place ? a.y_grad[at] : 0.0F;
+  gather_windows(a.window, [&](int64_t window, int64_t place, int64_t c) {
+    const int64_t at = window * a.window.windows.channels + c;
+    return a.chosen[at] == place ? a.window.y_grad[at] : 0.0F;
   });
 }
 
