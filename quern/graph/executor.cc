@@ -9,11 +9,11 @@
 #include "quern/graph/ops/attention.h"
 #include "quern/graph/plan_impl.h"
 #include "quern/graph/replay.h"
+#include "quern/graph/run_errors.h"
 #include "quern/graph/staging.h"
 #include "quern/kernels/cpu/attention.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/movement.h"
-#include "quern/kernels/cuda/faults.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/kernels/cuda/kernels.h"
 #include "quern/tensor/buffer.h"
@@ -269,51 +269,10 @@ struct Executor::Impl {
       device_->synchronize();
     } catch (const DeviceError& error) {
       // Seen only now, so that which op it was is not known.
-      throw DeviceError(fmt::format("a run over {}: {}", run_inputs(), error.what()), error.hint());
+      throw_device_error(p_.graph, error);
     }
     const kernels::cuda::Fault fault = gpu_->take_fault();
-    if (fault != kernels::cuda::kNoFault) throw_fault(fault);
-  }
-
-  /// An index that a kernel found to point outside, with the ops that it may have been in.
-  [[noreturn]] void throw_fault(kernels::cuda::Fault fault) const {
-    struct Words {
-      OpCode op;
-      const char *what, *hint;
-    };
-    const Words words = [&]() -> Words {
-      switch (fault) {
-        case kernels::cuda::kGatherFault:
-          return {OpCode::kGatherRows, "a row lies outside its sequence",
-                  "give rows within the length of x"};
-        case kernels::cuda::kCacheFault:
-          return {OpCode::kCacheWrite, "positions do not fit the cache",
-                  "start a new session, or raise the context"};
-        default:
-          return {OpCode::kEmbedding, "an id is not in the table",
-                  "use the tokenizer that the model was trained with"};
-      }
-    }();
-    std::string places;
-    for (const Node& node : p_.graph.nodes()) {
-      if (node.op != words.op) continue;
-      const std::string place = parents(node);
-      if (places.find(place) == std::string::npos)
-        places += (places.empty() ? "" : "; or ") + place;
-    }
-    throw Error("bad_index",
-                fmt::format("{} over {}: {}", op_entry(words.op).name, places, words.what),
-                words.hint);
-  }
-
-  std::string run_inputs() const {
-    std::string list;
-    for (const ValueInfo& info : p_.graph.values()) {
-      if (info.kind != ValueKind::kInput) continue;
-      list +=
-          fmt::format("{}{} {}", list.empty() ? "" : ", ", info.name, info.type.shape.to_string());
-    }
-    return list;
+    if (fault != kernels::cuda::kNoFault) throw_fault(p_.graph, fault);
   }
 
   void run(bool accumulate, FunctionRef<void(int32_t)> after_step) {
@@ -347,18 +306,12 @@ struct Executor::Impl {
     for (const size_t observation : step.planned->observations) observe(step, observation);
   }
 
-  /// What the device says is wrong, with the op and the shapes it was given.
   void run_on_gpu(const Step& step) const {
     try {
       step.kernel(step.call);
       if (check_each_) device_->synchronize();
     } catch (const DeviceError& error) {
-      const Node& node = p_.graph.nodes()[static_cast<size_t>(step.planned->node)];
-      const std::string layer = node.layer < 0 ? "" : fmt::format(" of layer {}", node.layer);
-      throw DeviceError(
-          fmt::format("{}{}{} over {}: {}", op_entry(node.op).name, layer,
-                      step.planned->backward ? ", backward," : "", parents(node), error.what()),
-          error.hint());
+      throw_device_error(p_.graph, *step.planned, error);
     }
   }
 
@@ -443,43 +396,9 @@ struct Executor::Impl {
       std::vector<Buffer> copies;
       const TensorView tensor = on_host(written[i], copies);
       for (const float value : tensor.f32_span()) {
-        if (std::isnan(value)) throw_nan(step, i);
+        if (std::isnan(value)) throw_nan(p_.graph, *step.planned, i);
       }
     }
-  }
-
-  std::string describe(Value value) const {
-    const ValueInfo& info = p_.graph.info(value);
-    std::string name = info.name;
-    if (info.kind == ValueKind::kComputed) {
-      const Node& parent = p_.graph.nodes()[static_cast<size_t>(info.node)];
-      name = op_entry(parent.op).name;
-      if (parent.layer >= 0) name += fmt::format(" of layer {}", parent.layer);
-    }
-    return fmt::format("{} {}", name, info.type.shape.to_string());
-  }
-
-  std::string parents(const Node& node) const {
-    std::string list;
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (!node.inputs[i]) continue;
-      list += fmt::format("{}{}: {}", list.empty() ? "" : ", ", op_entry(node.op).input_names[i],
-                          describe(node.inputs[i]));
-    }
-    return list;
-  }
-
-  [[noreturn]] void throw_nan(const Step& step, size_t index) const {
-    const Node& node = p_.graph.nodes()[static_cast<size_t>(step.planned->node)];
-    const OpEntry& entry = op_entry(node.op);
-    const std::string what = step.planned->backward ? fmt::format("the gradient of {} in backward",
-                                                                  entry.input_names[index])
-                                                    : fmt::format("output {}", index);
-    const std::string layer = node.layer < 0 ? "" : fmt::format(" (layer {})", node.layer);
-    throw Error("nan",
-                fmt::format("the first NaN is in {} of {}{}; its inputs: {}", what, entry.name,
-                            layer, parents(node)),
-                "lower the learning rate, clip the gradient, or look at what these inputs hold");
   }
 
   Plan plan_;
@@ -521,7 +440,7 @@ TensorView Executor::gradient(Value value) const {
   const Location place = impl_->p_.gradients.at(static_cast<size_t>(value.id));
   if (!place) {
     throw Error("no_gradient",
-                fmt::format("the gradient of {} is not kept", impl_->describe(value)),
+                fmt::format("the gradient of {} is not kept", describe(impl_->p_.graph, value)),
                 "name the value in PlanOptions::wrt");
   }
   const TensorView gradient = impl_->view(place, value);
