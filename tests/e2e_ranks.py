@@ -58,6 +58,14 @@ class Alone(house.TestCase):
         self.assertFalse((self.folder / "run").exists())
 
 
+    def test_one_process_does_not_look_for_the_library(self):
+        broken = self.folder / "broken.so"
+        broken.write_bytes(b"not a library")
+        environment = {**house.ENVIRONMENT, "QUERN_MPI_LIBRARY": str(broken)}
+        result = self.train(self.folder / "run", "--steps", 2, env=environment)
+        self.assertEqual(result.json["ranks"], 1)
+
+
 @unittest.skipUnless(MPIRUN and LIBRARY.exists(),
                      "needs mpirun and libquern_mpi (Debian: openmpi-bin, libopenmpi-dev)")
 class Ranks(house.TestCase):

@@ -61,14 +61,12 @@ graph::ParameterStore make_store(const task::Problem& problem, const EngineOptio
 
 /// Memory may differ between machines, but all must run the same plan: what the scarcest needs.
 EngineOptions agreed(EngineOptions options, Ranks& ranks) {
-  const auto count = static_cast<size_t>(ranks.size());
-  std::vector<double> layers(2 * count);
-  layers[static_cast<size_t>(ranks.rank())] = options.recompute.light;
-  layers[count + static_cast<size_t>(ranks.rank())] = options.recompute.full;
-  ranks.sum(layers);
-  const auto middle = layers.begin() + static_cast<std::ptrdiff_t>(count);
-  options.recompute.light = static_cast<int32_t>(*std::max_element(layers.begin(), middle));
-  options.recompute.full = static_cast<int32_t>(*std::max_element(middle, layers.end()));
+  const auto most = [&](int32_t layers) {
+    const std::vector<double> all = ranks.from_all(layers);
+    return static_cast<int32_t>(*std::max_element(all.begin(), all.end()));
+  };
+  options.recompute.light = most(options.recompute.light);
+  options.recompute.full = most(options.recompute.full);
   return options;
 }
 

@@ -1,15 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <vector>
 
-#include "quern/base/random.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
+#include "quern/train/text_testing.h"
 
 // Whole optimizer steps on the emulated GPU beside the processor's: forward, backward, clipping,
 // AdamW, Muon and averages, evaluation, the tensors of a checkpoint.
@@ -19,24 +18,11 @@ namespace {
 using kernels::cuda::EmulatedDriver;
 using kernels::cuda::Gpu;
 
-task::TokenStream random_stream(uint64_t tokens, uint64_t seed) {
-  auto data = std::make_shared<std::vector<uint32_t>>(tokens);
-  Random random(seed, Stream::kTest);
-  for (uint32_t& token : *data) token = static_cast<uint32_t>(random.below(19));
-  return {tokens, [data](uint64_t begin, std::span<uint32_t> out) {
-            std::copy_n(data->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
-          }};
-}
+constexpr int64_t kVocabulary = 19;
 
-model::ModelConfig small_model(std::string_view preset) {
-  model::ModelConfig config;
-  model::apply_preset(config, preset);
-  config.vocabulary = 19;
-  config.layers = 1;
-  config.heads = config.kv_heads = 2;
-  config.width = 8;
-  config.ffn_width = 16;
-  config.context = 6;
+model::ModelConfig tiny_model(std::string_view preset) {
+  model::ModelConfig config =
+      small_model(preset, {.vocabulary = kVocabulary, .layers = 1, .width = 8, .context = 6});
   config.dropout = 0.1F;
   return config;
 }
@@ -45,7 +31,7 @@ class CudaEngine : public ::testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<Engine> make(Gpu* gpu, graph::Recompute recompute = {}) {
     problems_.push_back(
-        std::make_unique<task::TextProblem>(small_model(GetParam()), train_, validation_, 0, 1));
+        std::make_unique<task::TextProblem>(tiny_model(GetParam()), train_, validation_, 0, 1));
     EngineOptions options;
     options.batch = 4;
     options.accumulate = 2;
@@ -56,8 +42,8 @@ class CudaEngine : public ::testing::TestWithParam<const char*> {
     return std::make_unique<Engine>(*problems_.back(), options, pool_, alone_);
   }
 
-  task::TokenStream train_ = random_stream(400, 1);
-  task::TokenStream validation_ = random_stream(60, 2);
+  task::TokenStream train_ = random_stream(kVocabulary, 400, 1);
+  task::TokenStream validation_ = random_stream(kVocabulary, 60, 2);
   ThreadPool pool_{1};
   Ranks alone_;
   std::vector<std::unique_ptr<task::Problem>> problems_;
@@ -105,7 +91,7 @@ TEST_P(CudaEngine, MakesActivationsAgainToTheSameBits) {
       bytes = engine->allocated_bytes();
       continue;
     }
-    EXPECT_EQ(std::memcmp(kept.data(), values.data(), values.size_bytes()), 0);
+    EXPECT_TRUE(same_bits(kept, values));
     EXPECT_LT(engine->allocated_bytes(), bytes);
   }
 }
@@ -122,13 +108,13 @@ class Watched : public task::TextProblem {
 };
 
 TEST(CudaEngineRehearsal, FillsSamplesEveryTime) {
-  const task::TokenStream stream = random_stream(400, 1);
+  const task::TokenStream stream = random_stream(kVocabulary, 400, 1);
   ThreadPool pool(1);
   Ranks alone;
   for (const bool cuda : {false, true}) {
     SCOPED_TRACE(cuda);
     Gpu gpu(std::make_unique<EmulatedDriver>());
-    Watched problem(small_model("gpt2"), stream, stream, 0, 1);
+    Watched problem(tiny_model("gpt2"), stream, stream, 0, 1);
     EngineOptions options;
     options.batch = 4;
     if (cuda) options.gpu = &gpu;
@@ -148,8 +134,8 @@ INSTANTIATE_TEST_SUITE_P(Presets, CudaEngine, ::testing::Values("gpt2", "llama")
 TEST(CudaEngineMemory, IsAskedForBeforeAnythingIsMade) {
   Gpu gpu(std::make_unique<EmulatedDriver>(
       EmulatedDriver::Options{.memory = (size_t{32} << 20) + 20000}));
-  const task::TokenStream stream = random_stream(400, 1);
-  task::TextProblem problem(small_model("gpt2"), stream, stream, 0, 1);
+  const task::TokenStream stream = random_stream(kVocabulary, 400, 1);
+  task::TextProblem problem(tiny_model("gpt2"), stream, stream, 0, 1);
   EngineOptions options;
   options.batch = 4;
   options.gpu = &gpu;

@@ -43,16 +43,13 @@ Ranks::Ranks(std::unique_ptr<Transport> transport) : transport_(std::move(transp
 Ranks::~Ranks() = default;
 
 void Ranks::find_neighbours() {
-  const auto count = static_cast<size_t>(size());
-  std::vector<double> all(2 * count);
-  all[2 * static_cast<size_t>(rank())] = machine_id();
-  all[2 * static_cast<size_t>(rank()) + 1] = static_cast<double>(getpid());
-  sum(all);
+  const std::vector<double> machines = from_all(machine_id());
+  const std::vector<double> processes = from_all(static_cast<double>(getpid()));
   local_ = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (all[2 * i] != machine_id()) continue;
+  for (size_t i = 0; i < machines.size(); ++i) {
+    if (machines[i] != machine_id()) continue;
     ++local_;
-    const auto process = static_cast<pid_t>(all[2 * i + 1]);
+    const auto process = static_cast<pid_t>(processes[i]);
     // In another process namespace it cannot be watched from here.
     if (process != getpid() && !is_gone(process))
       neighbours_.push_back({static_cast<int>(i), process});
@@ -109,6 +106,13 @@ bool Ranks::any(bool mine) {
   double count = mine ? 1 : 0;
   sum({&count, 1});
   return count > 0;
+}
+
+std::vector<double> Ranks::from_all(double mine) {
+  std::vector<double> all(static_cast<size_t>(size()));
+  all[static_cast<size_t>(rank())] = mine;
+  sum(all);
+  return all;
 }
 
 double Ranks::from_root(double value) {

@@ -34,6 +34,8 @@ class Ranks {
   /// Adds up over the ranks, in place.
   void sum(std::span<double> values);
   bool any(bool mine);
+  /// What each rank gave, in their order.
+  std::vector<double> from_all(double mine);
   double from_root(double value);
   std::string from_root(std::string text);
 

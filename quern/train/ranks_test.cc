@@ -5,46 +5,27 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <numeric>
 #include <vector>
 
 #include "quern/base/error.h"
-#include "quern/base/random.h"
 #include "quern/task/rows.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
 #include "quern/train/gather.h"
 #include "quern/train/ranks_testing.h"
+#include "quern/train/text_testing.h"
 
 namespace quern::train {
 namespace {
 
-constexpr int64_t kVocabulary = 29;
-
-task::TokenStream make_stream(uint64_t tokens, uint64_t seed) {
-  auto data = std::make_shared<std::vector<uint32_t>>(tokens);
-  Random random(seed, Stream::kTest);
-  for (uint32_t& id : *data) id = static_cast<uint32_t>(random.below(kVocabulary));
-  return {tokens, [data](uint64_t begin, std::span<uint32_t> out) {
-            std::copy_n(data->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
-          }};
-}
-
 /// With dropout, so that what is drawn must follow the sample and not the rank.
 std::unique_ptr<task::TextProblem> make_problem() {
-  model::ModelConfig config;
-  model::apply_preset(config, "gpt2");
-  config.vocabulary = kVocabulary;
-  config.layers = 2;
-  config.heads = config.kv_heads = 2;
-  config.width = 16;
-  config.ffn_width = 32;
-  config.context = 8;
+  model::ModelConfig config = small_model("gpt2");
   config.dropout = 0.1F;
-  return std::make_unique<task::TextProblem>(config, make_stream(2000, 1), make_stream(300, 2), 0.1,
-                                             1);
+  return std::make_unique<task::TextProblem>(config, random_stream(config.vocabulary, 2000, 1),
+                                             random_stream(config.vocabulary, 300, 2), 0.1, 1);
 }
 
 EngineOptions engine_options(bool exact, bool muon = false) {
@@ -81,10 +62,6 @@ Outcome train(int count, const EngineOptions& options, int64_t steps) {
   return outcome;
 }
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
 TEST(Ranks, SumsAndSharesWords) {
   as_ranks(3, [](Ranks& ranks) {
     std::vector<double> values = {1.0, static_cast<double>(ranks.rank())};
@@ -92,6 +69,7 @@ TEST(Ranks, SumsAndSharesWords) {
     EXPECT_THAT(values, testing::ElementsAre(3, 3));
     EXPECT_TRUE(ranks.any(ranks.rank() == 2));
     EXPECT_FALSE(ranks.any(false));
+    EXPECT_THAT(ranks.from_all(7.0 + ranks.rank()), testing::ElementsAre(7, 8, 9));
     EXPECT_EQ(ranks.from_root(ranks.root() ? "a run" : ""), "a run");
     EXPECT_EQ(ranks.on_this_machine(), 3);
     EXPECT_EQ(ranks.threads(5), 5);
@@ -99,6 +77,7 @@ TEST(Ranks, SumsAndSharesWords) {
   Ranks alone;
   EXPECT_TRUE(alone.root());
   EXPECT_EQ(alone.from_root("here"), "here");
+  EXPECT_THAT(alone.from_all(3), testing::ElementsAre(3));
   EXPECT_EQ(alone.threads(0), 0);
 }
 
@@ -254,6 +233,28 @@ TEST(Engine, RanksAgreeWithinRounding) {
   }
 }
 
+TEST(Engine, RanksRunThePlanOfTheScarcest) {
+  const auto flops_with = [](const graph::Recompute& recompute) {
+    const auto problem = make_problem();
+    ThreadPool pool(1);
+    Ranks alone;
+    EngineOptions options = engine_options(true);
+    options.recompute = recompute;
+    return Engine(*problem, options, pool, alone).flops_per_step();
+  };
+  const double whole = flops_with({.light = 1, .full = 2});
+  ASSERT_GT(whole, flops_with({}));
+  as_ranks(2, [&](Ranks& ranks) {
+    const auto problem = make_problem();
+    ThreadPool pool(1);
+    EngineOptions options = engine_options(true);
+    options.recompute = ranks.root() ? graph::Recompute{.light = 1} : graph::Recompute{.full = 2};
+    const Engine engine(*problem, options, pool, ranks);
+    EXPECT_EQ(2 * engine.flops_per_step(), whole);
+    EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
+  });
+}
+
 TEST(Engine, RefusesABatchThatCannotBeShared) {
   EngineOptions options = engine_options(false);
   EXPECT_THROW(divide_step(options, 3), UsageError);
@@ -296,8 +297,7 @@ TEST(Checkpoint, OfAnyNumberOfRanksLoadsInAnyOther) {
         Engine engine(*problem, options, pool, ranks);
         load_checkpoint(path, engine.tensors());
         for (int64_t step = 3; step < 5; ++step) engine.step(step, 1e-3);
-        const auto values = engine.parameters().values();
-        EXPECT_TRUE(same_bits(whole.values, {values.begin(), values.end()}))
+        EXPECT_TRUE(same_bits(whole.values, engine.parameters().values()))
             << before << " ranks, then " << after;
       });
     }

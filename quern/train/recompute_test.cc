@@ -1,39 +1,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "quern/base/error.h"
-#include "quern/base/random.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
 #include "quern/train/memory.h"
+#include "quern/train/text_testing.h"
 
 // Making activations again in backward: fewer bytes, the same bits.
 namespace quern::train {
 namespace {
 
-task::TokenStream make_stream() {
-  return {500, [](uint64_t begin, std::span<uint32_t> out) {
-            for (uint64_t i = 0; i < out.size(); ++i)
-              out[i] = static_cast<uint32_t>((begin + i) * (begin + i) % 31);
-          }};
-}
-
 std::unique_ptr<task::TextProblem> make_problem(std::string_view preset) {
-  model::ModelConfig config;
-  model::apply_preset(config, preset);
-  config.vocabulary = 31;
-  config.layers = 5;
-  config.heads = config.kv_heads = 2;
-  config.width = 32;
-  config.ffn_width = 64;
-  config.context = 32;
+  model::ModelConfig config =
+      small_model(preset, {.vocabulary = 31, .layers = 5, .width = 32, .context = 32});
   config.dropout = config.attention_dropout = 0.1F;
   config.drop_path = 0.1F;
-  return std::make_unique<task::TextProblem>(config, make_stream(), make_stream(), 0, 1);
+  const task::TokenStream stream = random_stream(config.vocabulary, 500, 1);
+  return std::make_unique<task::TextProblem>(config, stream, stream, 0, 1);
 }
 
 EngineOptions options_with(graph::Recompute recompute) {
@@ -68,8 +55,7 @@ TEST_P(Recompute, SameBitsInFewerBytes) {
   for (const graph::Recompute recompute : {graph::Recompute{2, 0}, graph::Recompute{5, 0},
                                            graph::Recompute{5, 2}, graph::Recompute{5, 5}}) {
     const Outcome again = train(*problem, options_with(recompute));
-    EXPECT_EQ(
-        std::memcmp(kept.values.data(), again.values.data(), kept.values.size() * sizeof(float)), 0)
+    EXPECT_TRUE(same_bits(kept.values, again.values))
         << recompute.light << " light, " << recompute.full << " full";
     EXPECT_LE(again.bytes, before);
     before = again.bytes;

@@ -6,13 +6,13 @@
 
 #include <cmath>
 #include <csignal>
-#include <cstring>
 #include <memory>
 #include <vector>
 
 #include "quern/base/error.h"
 #include "quern/base/random.h"
 #include "quern/task/text_problem.h"
+#include "quern/train/text_testing.h"
 
 namespace quern::train {
 namespace {
@@ -20,30 +20,18 @@ namespace {
 constexpr int64_t kVocabulary = 17;
 
 /// Tokens in runs of three with a random start: something to learn, and something that cannot be.
-task::TokenStream make_stream(uint64_t tokens, uint64_t seed) {
-  auto data = std::make_shared<std::vector<uint32_t>>();
+task::TokenStream make_stream(uint64_t count, uint64_t seed) {
+  std::vector<uint32_t> tokens;
   Random random(seed, Stream::kTest);
-  while (data->size() < tokens) {
+  while (tokens.size() < count) {
     const auto first = static_cast<uint32_t>(random.below(kVocabulary));
-    for (uint32_t i = 0; i < 3; ++i) data->push_back((first + i * i) % kVocabulary);
+    for (uint32_t i = 0; i < 3; ++i) tokens.push_back((first + i * i) % kVocabulary);
   }
-  data->resize(tokens);
-  return {tokens, [data](uint64_t begin, std::span<uint32_t> out) {
-            std::copy_n(data->begin() + static_cast<int64_t>(begin), out.size(), out.begin());
-          }};
+  tokens.resize(count);
+  return stream_of(std::move(tokens));
 }
 
-model::ModelConfig small_model() {
-  model::ModelConfig config;
-  model::apply_preset(config, "gpt2");
-  config.vocabulary = kVocabulary;
-  config.layers = 2;
-  config.heads = config.kv_heads = 2;
-  config.width = 16;
-  config.ffn_width = 32;
-  config.context = 8;
-  return config;
-}
+model::ModelConfig gpt2() { return small_model("gpt2", {.vocabulary = kVocabulary}); }
 
 EngineOptions engine_options() {
   EngineOptions options;
@@ -58,15 +46,6 @@ TrainerOptions trainer_options() {
   options.steps = 24;
   options.evaluate_every = 5;
   return options;
-}
-
-std::vector<float> weights(Engine& engine) {
-  const auto values = engine.parameters().values();
-  return {values.begin(), values.end()};
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 class TrainerTest : public testing::Test {
@@ -104,7 +83,7 @@ class TrainerTest : public testing::Test {
 };
 
 TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
-  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
+  Engine engine(problem(gpt2()), engine_options(), pool_, alone_);
   const double before = engine.evaluate(task::Part::kValidation).loss;
   TrainerOptions options = trainer_options();
   options.steps = 200;
@@ -121,7 +100,7 @@ TEST_F(TrainerTest, LearnsAndKeepsTheBest) {
 }
 
 TEST_F(TrainerTest, SameBitsAtOneAndTwoThreads) {
-  model::ModelConfig config = small_model();
+  model::ModelConfig config = gpt2();
   config.dropout = 0.1F;
   config.attention_dropout = 0.1F;
   EngineOptions options = engine_options();
@@ -131,11 +110,11 @@ TEST_F(TrainerTest, SameBitsAtOneAndTwoThreads) {
   Engine b(problem(config), options, one, alone_);
   train(a, trainer_options());
   train(b, trainer_options());
-  EXPECT_TRUE(same_bits(weights(a), weights(b)));
+  EXPECT_TRUE(same_bits(a.parameters().values(), b.parameters().values()));
 }
 
 TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
-  model::ModelConfig config = small_model();
+  model::ModelConfig config = gpt2();
   config.dropout = 0.2F;
   config.drop_path = 0.1F;
   EngineOptions options = engine_options();
@@ -158,16 +137,16 @@ TEST_F(TrainerTest, ResumedRunEndsAtTheSameBits) {
   Engine second(problem(config, 0.1), options, pool_, alone_);
   const TrainResult result = train(second, cut, true);
   EXPECT_EQ(result.steps, 24);
-  EXPECT_TRUE(same_bits(weights(whole), weights(second)));
+  EXPECT_TRUE(same_bits(whole.parameters().values(), second.parameters().values()));
 }
 
 TEST_F(TrainerTest, OtherOptionsCannotBeResumed) {
   TrainerOptions options = trainer_options();
   options.checkpoints = folder_;
-  Engine first(problem(small_model()), engine_options(), pool_, alone_);
+  Engine first(problem(gpt2()), engine_options(), pool_, alone_);
   train(first, options);
   options.fingerprint = "other";
-  Engine second(problem(small_model()), engine_options(), pool_, alone_);
+  Engine second(problem(gpt2()), engine_options(), pool_, alone_);
   TrainObserver nobody;
   Trainer trainer(second, options, silent_reporter(), nobody);
   EXPECT_THROW(trainer.resume(), UsageError);
@@ -177,8 +156,8 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
   EngineOptions whole = engine_options();
   EngineOptions parts = engine_options();
   parts.accumulate = 2;
-  Engine a(problem(small_model()), whole, pool_, alone_);
-  Engine b(problem(small_model()), parts, pool_, alone_);
+  Engine a(problem(gpt2()), whole, pool_, alone_);
+  Engine b(problem(gpt2()), parts, pool_, alone_);
   for (int64_t step = 0; step < 3; ++step) {
     EXPECT_NEAR(a.step(step, 1e-3), b.step(step, 1e-3), 1e-6);
     EXPECT_NEAR(a.gradient_norm(), b.gradient_norm(), 1e-6F * a.gradient_norm());
@@ -196,7 +175,7 @@ TEST_F(TrainerTest, AccumulationEqualsTheWholeBatch) {
     std::copy(values.begin(), values.end(), b.parameters().values().begin());
   }
   parts.accumulate = 3;
-  EXPECT_THROW(Engine(problem(small_model()), parts, pool_, alone_), UsageError);
+  EXPECT_THROW(Engine(problem(gpt2()), parts, pool_, alone_), UsageError);
 }
 
 TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
@@ -204,7 +183,7 @@ TEST_F(TrainerTest, StopsWhenValidationRisesAndRestoresTheBest) {
   TrainerOptions options = trainer_options();
   options.steps = 2000;
   options.patience = 6;
-  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
+  Engine engine(problem(gpt2()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kPatience);
   EXPECT_EQ(result.steps, result.best_step + 6 * options.evaluate_every);
@@ -223,7 +202,7 @@ TEST_F(TrainerTest, StaysWithinTheTime) {
   options.seconds = 1.5;
   options.patience = 1000000;
   options.started = std::chrono::steady_clock::now();
-  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
+  Engine engine(problem(gpt2()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kTime);
   EXPECT_LE(result.seconds, 1.6);
@@ -235,7 +214,7 @@ TEST_F(TrainerTest, EpochsCountWindows) {
   TrainerOptions options = trainer_options();
   options.steps = 0;
   options.epochs = 1;
-  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
+  Engine engine(problem(gpt2()), engine_options(), pool_, alone_);
   const TrainResult result = train(engine, options);
   EXPECT_EQ(result.stopped_because, StopReason::kEpochs);
   EXPECT_EQ(result.steps, std::lround((1999 / 8 - 1) / 4.0));
@@ -247,7 +226,7 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
   options.warmup_steps = 0;
   EngineOptions engine_settings = engine_options();
   engine_settings.optimizer.clip = 0;
-  Engine engine(problem(small_model()), engine_settings, pool_, alone_);
+  Engine engine(problem(gpt2()), engine_settings, pool_, alone_);
   try {
     train(engine, options);
     FAIL();
@@ -257,7 +236,7 @@ TEST_F(TrainerTest, DivergenceIsAnError) {
 }
 
 TEST_F(TrainerTest, PartialEvaluationIsFixedAndEven) {
-  Engine engine(problem(small_model()), engine_options(), pool_, alone_);
+  Engine engine(problem(gpt2()), engine_options(), pool_, alone_);
   const Evaluation part = engine.evaluate(task::Part::kValidation, 10);
   EXPECT_FALSE(part.whole);
   EXPECT_LT(part.targets, 120);
@@ -267,7 +246,7 @@ TEST_F(TrainerTest, PartialEvaluationIsFixedAndEven) {
 TEST_F(TrainerTest, PlannedMemoryIsAllocatedMemory) {
   EngineOptions options = engine_options();
   options.optimizer.ema = 0.9F;
-  Engine engine(problem(small_model()), options, pool_, alone_);
+  Engine engine(problem(gpt2()), options, pool_, alone_);
   EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
 }
 
