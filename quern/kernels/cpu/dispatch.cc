@@ -3,11 +3,13 @@
 #include <hwy/highway.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "quern/base/error.h"
+#include "quern/kernels/cpu/amx.h"
 
 namespace quern::kernels::cpu {
 namespace {
@@ -15,10 +17,21 @@ namespace {
 struct Isa {
   std::string_view name;
   int64_t target;
+  bool tile_unit = false;
 };
 // Best first.
-constexpr std::array kIsas = {Isa{"avx512", HWY_AVX3}, Isa{"avx2", HWY_AVX2}, Isa{"sse4", HWY_SSE4},
-                              Isa{"neon", HWY_NEON}, Isa{"scalar", HWY_EMU128 | HWY_SCALAR}};
+constexpr std::array kIsas = {Isa{"amx", HWY_AVX3, true}, Isa{"avx512", HWY_AVX3},
+                              Isa{"avx2", HWY_AVX2},      Isa{"sse4", HWY_SSE4},
+                              Isa{"neon", HWY_NEON},      Isa{"scalar", HWY_EMU128 | HWY_SCALAR}};
+
+bool runs(const Isa& isa, int64_t targets) {
+  return (targets & isa.target) != 0 && (!isa.tile_unit || amx::available());
+}
+
+std::atomic<bool>& tile_unit() {
+  static std::atomic<bool> use = runs(kIsas.front(), hwy::SupportedTargets() & HWY_TARGETS);
+  return use;
+}
 
 std::string list_available() {
   std::string text;
@@ -40,16 +53,18 @@ std::vector<std::string_view> available_isas() {
   static const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   std::vector<std::string_view> isas;
   for (const Isa& isa : kIsas) {
-    if (targets & isa.target) isas.push_back(isa.name);
+    if (runs(isa, targets)) isas.push_back(isa.name);
   }
   return isas;
 }
+
+bool tile_unit_in_use() { return tile_unit().load(std::memory_order_relaxed); }
 
 std::string_view active_isa() {
   use_isa_of_environment();
   const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
   for (const Isa& isa : kIsas) {
-    if (targets & isa.target) return isa.name;
+    if (runs(isa, targets) && isa.tile_unit == tile_unit_in_use()) return isa.name;
   }
   return "none";
 }
@@ -58,12 +73,13 @@ void force_isa(std::string_view name) {
   const std::vector<std::string_view> isas = available_isas();  // before anything is masked
   if (name.empty()) {
     hwy::GetChosenTarget().Update(supported());
+    tile_unit() = runs(kIsas.front(), supported());
     return;
   }
   for (const Isa& isa : kIsas) {
     if (isa.name != name) continue;
     const int64_t all = supported();
-    if ((all & isa.target) == 0) {
+    if (!runs(isa, all)) {
       throw UsageError("isa_unavailable",
                        "instruction set '" + std::string(name) + "' does not run on this processor",
                        "available: " + list_available());
@@ -71,6 +87,7 @@ void force_isa(std::string_view name) {
     // What is worse stays on: it serves functions compiled for fewer targets.
     hwy::SetSupportedTargetsForTest(all & ~(isa.target - 1));
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    tile_unit() = isa.tile_unit;
     return;
   }
   throw UsageError("isa_unknown", "unknown instruction set '" + std::string(name) + "'",

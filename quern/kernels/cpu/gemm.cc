@@ -6,7 +6,9 @@
 //
 #include <hwy/highway.h>
 
-#include "quern/kernels/cpu/activation-inl.h"
+#include "quern/kernels/cpu/amx.h"
+#include "quern/kernels/cpu/gemm_amx-inl.h"
+#include "quern/kernels/cpu/gemm_epilogue-inl.h"
 #include "quern/kernels/cpu/gemm_pack-inl.h"
 #include "quern/kernels/cpu/gemm_plan.h"
 #include "quern/kernels/cpu/microkernel-inl.h"
@@ -14,46 +16,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace quern::kernels::cpu {
 namespace HWY_NAMESPACE {
-
-template <Activation kActivation>
-HWY_INLINE void finish_row(const float* from, int64_t columns, float* pre, const float* residual,
-                           float* c) {
-  const F32 d;
-  for (int64_t j = 0; j < columns; j += kLanes) {
-    const int64_t count = columns - j;
-    V32 v = hn::LoadU(d, from + j);  // a padded buffer
-    if (count >= kLanes) {
-      if (pre) hn::StoreU(v, d, pre + j);
-      v = activate<kActivation>(v).value;
-      if (residual) v = hn::Add(v, hn::LoadU(d, residual + j));
-      hn::StoreU(v, d, c + j);
-    } else {
-      if (pre) store_first(v, pre + j, count);
-      v = activate<kActivation>(v).value;
-      if (residual) v = hn::Add(v, load_first(residual + j, count));
-      store_first(v, c + j, count);
-    }
-  }
-}
-
-// Activation and residual over a tile in a buffer, to rows i.. and columns j.. of C.
-HWY_NOINLINE void finish_tile(const Gemm& gemm, const float* buffer, int64_t ld, int64_t i,
-                              int64_t j, int64_t rows, int64_t columns) {
-  with_activation(gemm.activation, [&]<Activation kActivation>() HWY_ATTR {
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t at = (i + r) * gemm.ldc + j;
-      finish_row<kActivation>(buffer + r * ld, columns,
-                              gemm.pre_activation ? gemm.pre_activation + at : nullptr,
-                              gemm.residual ? gemm.residual + at : nullptr, gemm.c + at);
-    }
-  });
-}
-
-// A block of k: which part, and what it adds to.
-struct KBlock {
-  int64_t begin = 0, size = 0;
-  bool first = true, last = true;
-};
 
 // One panel of rows of A, ready for the micro-kernel.
 struct APanel {
@@ -66,12 +28,7 @@ struct APanel {
 HWY_INLINE void multiply_panel(const Gemm& gemm, const KBlock& block, const APanel& panel,
                                const float* packed_b, int64_t i, int64_t rows, int64_t j0,
                                int64_t j1) {
-  // Sums of earlier blocks of k stand where they disturb nothing that is still to be read.
-  float* const partial = gemm.pre_activation ? gemm.pre_activation : gemm.c;
-  const bool plain = gemm.activation == Activation::kNone && gemm.pre_activation == nullptr;
-  const bool finish = block.last && (!plain || (gemm.accumulate && gemm.residual != nullptr));
-  const float* from = partial;
-  if (block.first) from = gemm.accumulate ? gemm.c : (plain ? gemm.residual : nullptr);
+  const Sums sums = sums_of(gemm, block);
   HWY_ALIGN float buffer[kTileRows * kTileColumns];
   Tile tile;
   tile.k = block.size;
@@ -82,16 +39,16 @@ HWY_INLINE void multiply_panel(const Gemm& gemm, const KBlock& block, const APan
   for (int64_t j = j0; j < j1; j += kTileColumns) {
     const int64_t columns = std::min(kTileColumns, j1 - j);
     tile.b = packed_b + (j - j0) * block.size;
-    tile.from = from ? from + i * gemm.ldc + j : nullptr;
+    tile.from = sums.from ? sums.from + i * gemm.ldc + j : nullptr;
     tile.bias = block.last && gemm.bias ? gemm.bias + j : nullptr;
-    tile.c = finish ? buffer : partial + i * gemm.ldc + j;
-    tile.ldc = finish ? kTileColumns : gemm.ldc;
+    tile.c = sums.finish ? buffer : sums.partial + i * gemm.ldc + j;
+    tile.ldc = sums.finish ? kTileColumns : gemm.ldc;
     if (panel.by_columns) {
       multiply<true>(tile, rows, columns);
     } else {
       multiply<false>(tile, rows, columns);
     }
-    if (finish) finish_tile(gemm, buffer, kTileColumns, i, j, rows, columns);
+    if (sums.finish) finish_tile(gemm, buffer, kTileColumns, nullptr, i, j, rows, columns);
   }
 }
 
@@ -253,26 +210,34 @@ void gemm_few_rows(const Context& context, const Gemm& gemm, const GemmPlan& pla
       float* row = buffer + i * kWidth;
       const float* c = gemm.c + i * gemm.ldc + j0;
       for (j = 0; gemm.accumulate && j < columns; ++j) row[j] += c[j];
-      for (j = 0; gemm.bias && j < columns; ++j) row[j] += gemm.bias[j0 + j];
     }
-    finish_tile(gemm, buffer, kWidth, 0, j0, gemm.m, columns);
+    finish_tile(gemm, buffer, kWidth, gemm.bias ? gemm.bias + j0 : nullptr, 0, j0, gemm.m, columns);
   };
   context.pool.parallel_for(static_cast<size_t>(plan.column_tasks), task);
 }
 
-void run_gemm(const Context& context, const Gemm& gemm, float* scratch) {
-  const GemmPlan plan = plan_gemm(gemm);
+void multiply_block(const Context& context, const Gemm& gemm, const GemmPlan& plan,
+                    const KBlock& block, std::byte* scratch) {
+#if HWY_TARGET == HWY_AVX3
+  if (plan.on_tile_unit) {
+    if (plan.by_columns) return amx_by_columns(context, gemm, plan, block, scratch);
+    return amx_by_rows(context, gemm, plan, block, scratch);
+  }
+#endif
+  auto* const packed = reinterpret_cast<float*>(scratch);
+  if (plan.by_columns) return gemm_by_columns(context, gemm, plan, block, packed);
+  gemm_by_rows(context, gemm, plan, block, packed);
+}
+
+void run_gemm(const Context& context, const Gemm& gemm, std::byte* scratch) {
+  const GemmPlan plan = plan_gemm(gemm, tile_unit_in_use());
   if (plan.few_rows) return gemm_few_rows(context, gemm, plan);
   KBlock block;
   do {
     block.size = std::min(plan.k_block, gemm.k - block.begin);
     block.first = block.begin == 0;
     block.last = block.begin + block.size == gemm.k;
-    if (plan.by_columns) {
-      gemm_by_columns(context, gemm, plan, block, scratch);
-    } else {
-      gemm_by_rows(context, gemm, plan, block, scratch);
-    }
+    multiply_block(context, gemm, plan, block, scratch);
     block.begin += block.size;
   } while (block.begin < gemm.k);
 }
@@ -332,38 +297,60 @@ namespace quern::kernels::cpu {
 HWY_EXPORT(run_gemm);
 HWY_EXPORT(sum_columns);
 
-GemmPlan plan_gemm(const Gemm& gemm) {
+GemmPlan plan_gemm(const Gemm& gemm, bool tile_unit) {
   GemmPlan plan;
-  const int64_t k_blocks = std::max<int64_t>(1, GemmPlan::ceil(gemm.k, GemmPlan::kMaxKBlock));
-  plan.k_block = GemmPlan::round_up(GemmPlan::ceil(gemm.k, k_blocks), 8);
   plan.few_rows = gemm.m <= GemmPlan::kFewRows && !gemm.transpose_a && gemm.transpose_b;
+  // Below a tile or two the unit multiplies little but zeros. The rows of A by rows are a batch:
+  // the choice may not depend on them.
+  plan.on_tile_unit = tile_unit && !plan.few_rows && gemm.n >= amx::kTile && gemm.k >= amx::kTile &&
+                      (!gemm.transpose_a || gemm.m >= amx::kTile);
   plan.by_columns = gemm.n >= 1024 && gemm.n >= 2 * gemm.m;
+  int64_t most = GemmPlan::kMaxKBlock;
+  if (plan.on_tile_unit && !plan.by_columns && gemm.n * most > GemmPlan::kPackedInCache) {
+    // B does not stay in the second-level cache: then a panel of A in the first. (The unit goes on
+    // with its sums from block to block as within one: this changes no bit.)
+    most = 4 * amx::kStep;
+  }
+  const int64_t k_blocks = std::max<int64_t>(1, GemmPlan::ceil(gemm.k, most));
+  plan.k_block = GemmPlan::round_up(GemmPlan::ceil(gemm.k, k_blocks),
+                                    plan.on_tile_unit ? amx::kStep : int64_t{8});
   if (plan.few_rows || plan.by_columns) {
     plan.column_tasks = GemmPlan::ceil(gemm.n, GemmPlan::kColumnTask);
     return plan;
   }
-  constexpr int64_t kPackFloats = int64_t{1} << 21;
-  plan.pack_a_first =
-      gemm.transpose_a && gemm.lda >= GemmPlan::kNearRows && gemm.m * plan.k_block <= kPackFloats;
   // Columns of B that stay in the second-level cache while the rows of A pass.
   constexpr int64_t kCacheFloats = 192 * 1024;
   plan.column_tasks = std::max<int64_t>(1, GemmPlan::ceil(gemm.n * plan.k_block, kCacheFloats));
-  // About 4 MFLOP a task at least, so that handing it out costs nothing.
+  // Enough work a task that handing it out costs nothing.
   const double work = 2.0 * static_cast<double>(gemm.m) * static_cast<double>(gemm.n) *
                       static_cast<double>(plan.k_block);
-  const int64_t tasks = static_cast<int64_t>(std::clamp(work / 1e6, 1.0, 64.0));
-  const int64_t panels = std::max<int64_t>(1, GemmPlan::ceil(gemm.m, GemmPlan::kRowPanel));
+  const double task_work = plan.on_tile_unit ? 4e6 : 1e6;
+  const int64_t tasks = static_cast<int64_t>(std::clamp(work / task_work, 1.0, 64.0));
+  const int64_t row_panel = plan.on_tile_unit ? amx::kBlock : GemmPlan::kRowPanel;
+  const int64_t panels = std::max<int64_t>(1, GemmPlan::ceil(gemm.m, row_panel));
   plan.row_tasks = std::min(panels, std::max<int64_t>(1, tasks / plan.column_tasks));
-  if (plan.row_tasks * plan.column_tasks < tasks) {
+  // Few columns a task would have the tile unit's A packed again and again, or from afar.
+  const int64_t enough = plan.on_tile_unit ? std::min<int64_t>(tasks, 8) : tasks;
+  if (plan.row_tasks * plan.column_tasks < enough) {
     const int64_t b_panels = std::max<int64_t>(1, GemmPlan::ceil(gemm.n, GemmPlan::kPanel));
     plan.column_tasks = std::min(b_panels, GemmPlan::ceil(tasks, plan.row_tasks));
   }
+  constexpr int64_t kPackFloats = int64_t{1} << 21;
+  const bool read_with_strides = gemm.transpose_a && gemm.lda >= GemmPlan::kNearRows;
+  plan.pack_a_first = (plan.on_tile_unit ? plan.column_tasks > 1 : read_with_strides) &&
+                      gemm.m * plan.k_block <= kPackFloats;
   return plan;
 }
 
-size_t gemm_scratch(const Gemm& gemm) {
-  const GemmPlan plan = plan_gemm(gemm);
+namespace {
+
+size_t scratch_of(const Gemm& gemm, const GemmPlan& plan) {
   if (plan.few_rows) return 0;
+  if (plan.on_tile_unit) {
+    int64_t panels = plan.by_columns ? 0 : GemmPlan::ceil(gemm.n, amx::kBlock);
+    if (plan.by_columns || plan.pack_a_first) panels += GemmPlan::ceil(gemm.m, amx::kBlock);
+    return static_cast<size_t>(panels * (plan.k_block / amx::kStep) * amx::kStepBytes);
+  }
   int64_t extent = 0;
   if (!plan.by_columns) extent += GemmPlan::round_up(gemm.n, GemmPlan::kPanel);
   if (plan.pack_a_first || (plan.by_columns && gemm.transpose_a)) {
@@ -372,9 +359,17 @@ size_t gemm_scratch(const Gemm& gemm) {
   return sizeof(float) * static_cast<size_t>(extent * plan.k_block);
 }
 
+}  // namespace
+
+size_t gemm_scratch(const Gemm& gemm) {
+  // Whichever instruction set may yet be forced.
+  return std::max(scratch_of(gemm, plan_gemm(gemm, false)),
+                  amx::available() ? scratch_of(gemm, plan_gemm(gemm, true)) : 0);
+}
+
 void gemm(const Context& context, const Gemm& gemm, std::byte* scratch) {
   if (gemm.m <= 0 || gemm.n <= 0) return;
-  HWY_DYNAMIC_DISPATCH(run_gemm)(context, gemm, reinterpret_cast<float*>(scratch));
+  HWY_DYNAMIC_DISPATCH(run_gemm)(context, gemm, scratch);
 }
 
 size_t column_sum_scratch(int64_t m, int64_t n) {

@@ -19,6 +19,8 @@ struct GemmPlan {
   // A stands by columns and is small enough that all pack it beforehand: whole rows of it are read.
   // (A by rows is multiplied where it stands.)
   bool pack_a_first = false;
+  // Packed in parts for the tile unit (amx.h): A and B both, by whom `by_columns` says.
+  bool on_tile_unit = false;
   int64_t k_block = 0;  // of A and B packed at a time
   int64_t row_tasks = 1, column_tasks = 1;
 
@@ -27,7 +29,8 @@ struct GemmPlan {
   static constexpr int64_t kPanel = 32;  // the widest tile of any instruction set
   static constexpr int64_t kColumnTask = 2 * kPanel;
   static constexpr int64_t kRowPanel = 12;
-  static constexpr int64_t kGroup = 4;  // panels of A that a task packs at a time
+  static constexpr int64_t kPackedInCache = 200 * 1024;  // numbers packed for the tile unit
+  static constexpr int64_t kGroup = 4;                   // panels of A that a task packs at a time
 
   // Columns of A are read where they stand while the next row is within the reach of the hardware's
   // stride prefetcher, 2 KiB.
@@ -36,6 +39,7 @@ struct GemmPlan {
   static constexpr int64_t round_up(int64_t a, int64_t b) { return ceil(a, b) * b; }
 };
 
-GemmPlan plan_gemm(const Gemm& gemm);
+/// With `tile_unit`, for a processor that has one and may use it.
+GemmPlan plan_gemm(const Gemm& gemm, bool tile_unit);
 
 }  // namespace quern::kernels::cpu

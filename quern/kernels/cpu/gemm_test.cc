@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -223,6 +224,66 @@ TEST_P(GemmTest, ARowDoesNotDependOnItsNeighbours) {
   for (const int64_t m : {9, 30, 64}) {
     const std::vector<float> some = rows(m);
     EXPECT_EQ(0, std::memcmp(some.data(), many.data(), some.size() * sizeof(float))) << m;
+  }
+}
+
+// A row of A with one number other than zero: C is single products, so that what is lost of one is
+// not hidden in the rounding of a sum.
+TEST_P(GemmTest, AProductIsRoundedAsFloat32) {
+  constexpr int64_t kRows = 40, kColumns = 48, kDepth = 70;
+  std::vector<float> a(kRows * kDepth);
+  const std::vector<float> numbers = random_floats(kRows, 1);
+  const std::vector<float> b = random_floats(kDepth * kColumns, 2);
+  for (int64_t i = 0; i < kRows; ++i) {
+    a[static_cast<size_t>(i * kDepth + i % kDepth)] = numbers[static_cast<size_t>(i)];
+  }
+  std::vector<float> c(kRows * kColumns);
+  const Gemm g{.m = kRows,
+               .n = kColumns,
+               .k = kDepth,
+               .a = a.data(),
+               .lda = kDepth,
+               .b = b.data(),
+               .ldb = kColumns,
+               .c = c.data(),
+               .ldc = kColumns};
+  ThreadPool pool(1);
+  const Buffer scratch(gemm_scratch(g));
+  gemm(Context(pool), g, scratch.data());
+  for (int64_t i = 0; i < kRows; ++i) {
+    for (int64_t j = 0; j < kColumns; ++j) {
+      const double want = static_cast<double>(numbers[static_cast<size_t>(i)]) *
+                          static_cast<double>(b[static_cast<size_t>(i % kDepth * kColumns + j)]);
+      ASSERT_NEAR(c[static_cast<size_t>(i * kColumns + j)], want, std::abs(want) * 0x1p-23)
+          << i << ", " << j;
+    }
+  }
+}
+
+TEST_P(GemmTest, WhatIsNotFiniteStaysInItsRow) {
+  constexpr int64_t kRows = 33, kSide = 40;
+  std::vector<float> a = random_floats(kRows * kSide, 1);
+  const std::vector<float> b = random_floats(kSide * kSide, 2);
+  a[3 * kSide + 5] = std::numeric_limits<float>::quiet_NaN();
+  a[20 * kSide + 39] = std::numeric_limits<float>::infinity();
+  std::vector<float> c(kRows * kSide);
+  const Gemm g{.m = kRows,
+               .n = kSide,
+               .k = kSide,
+               .a = a.data(),
+               .lda = kSide,
+               .b = b.data(),
+               .ldb = kSide,
+               .transpose_b = true,
+               .c = c.data(),
+               .ldc = kSide};
+  ThreadPool pool(1);
+  const Buffer scratch(gemm_scratch(g));
+  gemm(Context(pool), g, scratch.data());
+  for (int64_t i = 0; i < kRows; ++i) {
+    for (int64_t j = 0; j < kSide; ++j) {
+      EXPECT_EQ(std::isfinite(c[static_cast<size_t>(i * kSide + j)]), i != 3 && i != 20) << i;
+    }
   }
 }
 
