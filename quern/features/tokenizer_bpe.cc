@@ -33,6 +33,24 @@ int32_t least_of_eight(const int32_t* keys) {
   return std::min(std::min(a, b), std::min(c, d));
 }
 
+/// The last rank that makes each token; -1: none.
+std::vector<int64_t> last_made(const formats::TokenizerFile& file, size_t tokens) {
+  std::vector<int64_t> made(tokens, -1);
+  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
+    made[file.merges[rank].result] = static_cast<int64_t>(rank);
+  }
+  return made;
+}
+
+bool ranks_rise(const formats::TokenizerFile& file, size_t tokens) {
+  const std::vector<int64_t> made = last_made(file, tokens);
+  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
+    const formats::Merge& merge = file.merges[rank];
+    if (std::max(made[merge.left], made[merge.right]) >= static_cast<int64_t>(rank)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void CharTable::set(char32_t c, uint32_t id) {
@@ -62,6 +80,7 @@ BpeModel::BpeModel(const formats::TokenizerFile& file, std::span<const std::stri
       if (special[id] == added && !bytes[id].empty()) enter(file, id, bytes[id]);
     }
   }
+  ranks_rise_ = ranks_rise(file, bytes.size());
   if (!byte_level_ || !characters_first(file, bytes)) return;
   for (uint32_t id = 0; id < bytes.size(); ++id) {
     const std::string& token = bytes[id];
@@ -102,11 +121,7 @@ bool BpeModel::characters_first(const formats::TokenizerFile& file,
   std::vector<TokenShape> shapes;
   shapes.reserve(bytes.size());
   for (const std::string& token : bytes) shapes.push_back(shape_of(token));
-  // The last rank that makes a token, for those within one character.
-  std::vector<int64_t> made(bytes.size(), -1);
-  for (size_t rank = 0; rank < file.merges.size(); ++rank) {
-    made[file.merges[rank].result] = static_cast<int64_t>(rank);
-  }
+  const std::vector<int64_t> made = last_made(file, bytes.size());
   for (size_t rank = 0; rank < file.merges.size(); ++rank) {
     const formats::Merge& merge = file.merges[rank];
     if (bytes[merge.result] != bytes[merge.left] + bytes[merge.right]) return false;
@@ -256,27 +271,55 @@ size_t BpeModel::merge_short(uint32_t* ids, size_t count) const {
   return kept;
 }
 
-/// The same with a linked list and a heap of (rank, position): n log n whatever the piece.
+/// The rank of symbol i with what follows; whether they merge.
+bool BpeModel::look(MergeScratch& scratch, uint32_t i) const {
+  MergeScratch::Symbol& s = scratch.symbols[i];
+  s.rank = s.next < scratch.symbols.size() ? table_.rank(s.id, scratch.symbols[s.next].id)
+                                           : MergeTable::kNoRank;
+  return s.rank != MergeTable::kNoRank;
+}
+
+/// Symbol i takes in what follows; the ranks of i and of the one before are to be looked up anew.
+void BpeModel::merge_pair(MergeScratch& scratch, uint32_t i) const {
+  auto& symbols = scratch.symbols;
+  MergeScratch::Symbol& s = symbols[i];
+  MergeScratch::Symbol& gone = symbols[s.next];
+  s.id = table_.result(s.rank);
+  s.next = gone.next;
+  gone.rank = MergeTable::kNoRank;
+  if (s.next < symbols.size()) symbols[s.next].previous = i;
+}
+
+/// The same with a linked list, whatever the length.
 void BpeModel::merge_long(MergeScratch& scratch) const {
   auto& symbols = scratch.symbols;
-  auto& heap = scratch.heap;
   const auto count = static_cast<uint32_t>(scratch.ids.size());
   symbols.resize(count);
-  heap.clear();
-  const auto look = [&](uint32_t i) {
-    MergeScratch::Symbol& s = symbols[i];
-    s.rank = s.next < count ? table_.rank(s.id, symbols[s.next].id) : MergeTable::kNoRank;
-    return s.rank != MergeTable::kNoRank;
-  };
   for (uint32_t i = 0; i < count; ++i) {
     symbols[i] = {scratch.ids[i], i - 1, i + 1, MergeTable::kNoRank};
   }
-  for (uint32_t i = 0; i < count; ++i) {
-    if (look(i)) heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
+  // Going through all ranks pays once there are not many more of them than of symbols.
+  constexpr uint32_t kLeast = 4 * kShort;
+  if (ranks_rise_ && count >= std::max(kLeast, table_.ranks() / 8)) {
+    merge_by_rank(scratch);
+  } else {
+    merge_by_heap(scratch);
+  }
+  scratch.ids.clear();
+  for (uint32_t i = 0; i < count; i = symbols[i].next) scratch.ids.push_back(symbols[i].id);
+}
+
+/// A heap of (rank, position): n log n.
+void BpeModel::merge_by_heap(MergeScratch& scratch) const {
+  auto& symbols = scratch.symbols;
+  auto& heap = scratch.heap;
+  heap.clear();
+  for (uint32_t i = 0; i < symbols.size(); ++i) {
+    if (look(scratch, i)) heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
   }
   std::make_heap(heap.begin(), heap.end(), std::greater<>());
   const auto push = [&](uint32_t i) {
-    if (!look(i)) return;
+    if (!look(scratch, i)) return;
     heap.push_back(uint64_t{symbols[i].rank} << 32 | i);
     std::push_heap(heap.begin(), heap.end(), std::greater<>());
   };
@@ -285,18 +328,44 @@ void BpeModel::merge_long(MergeScratch& scratch) const {
     const uint64_t top = heap.back();
     heap.pop_back();
     const auto i = static_cast<uint32_t>(top);
-    MergeScratch::Symbol& s = symbols[i];
-    if (s.rank != top >> 32) continue;  // the pair has changed since, or the symbol is gone
-    MergeScratch::Symbol& gone = symbols[s.next];
-    s.id = table_.result(s.rank);
-    s.next = gone.next;
-    gone.rank = MergeTable::kNoRank;
-    if (s.next < count) symbols[s.next].previous = i;
+    if (symbols[i].rank != top >> 32) continue;  // the pair has changed since, or is gone
+    merge_pair(scratch, i);
     push(i);
-    if (i > 0) push(s.previous);
+    if (i > 0) push(symbols[i].previous);
   }
-  scratch.ids.clear();
-  for (uint32_t i = 0; i < count; i = symbols[i].next) scratch.ids.push_back(symbols[i].id);
+}
+
+/// One rank after the other, in linear time: where a merge's tokens come from merges of lower rank,
+/// no merge makes a pair of its own rank or a lower one. Pairs of one rank overlap only in a run of
+/// one token, which is merged from its start.
+void BpeModel::merge_by_rank(MergeScratch& scratch) const {
+  constexpr uint32_t kNone = 0xFFFFFFFF;
+  auto& symbols = scratch.symbols;
+  auto& entries = scratch.entries;
+  auto& first = scratch.first_entry;
+  entries.clear();
+  first.assign(table_.ranks(), kNone);
+  const auto enter = [&](uint32_t i) {
+    if (!look(scratch, i)) return;
+    entries.push_back({i, first[symbols[i].rank]});
+    first[symbols[i].rank] = static_cast<uint32_t>(entries.size() - 1);
+  };
+  for (uint32_t i = 0; i < symbols.size(); ++i) enter(i);
+  for (uint32_t rank = 0; rank < first.size(); ++rank) {
+    for (uint32_t e = first[rank]; e != kNone; e = entries[e].next) {
+      uint32_t i = entries[e].symbol;
+      if (symbols[i].rank != rank) continue;  // the pair has changed since, or is gone
+      while (i > 0 && symbols[symbols[i].previous].rank == rank &&
+             symbols[symbols[i].previous].id == symbols[i].id) {
+        i = symbols[i].previous;
+      }
+      for (; i < symbols.size() && symbols[i].rank == rank; i = symbols[i].next) {
+        merge_pair(scratch, i);
+        enter(i);
+        if (i > 0) enter(symbols[i].previous);
+      }
+    }
+  }
 }
 
 }  // namespace quern::features

@@ -33,6 +33,11 @@ struct MergeScratch {
   std::vector<uint32_t> ids;
   std::vector<Symbol> symbols;
   std::vector<uint64_t> heap;
+  struct Entry {
+    uint32_t symbol, next;
+  };
+  std::vector<Entry> entries;         ///< by rank, in chains
+  std::vector<uint32_t> first_entry;  ///< of each rank
 };
 
 /// Byte-pair encoding of one piece: the pair of lowest rank merges first, the leftmost of equals.
@@ -61,6 +66,10 @@ class BpeModel {
                         std::span<const std::string> bytes) const;
   size_t merge_short(uint32_t* ids, size_t count) const;
   void merge_long(MergeScratch& scratch) const;
+  void merge_by_heap(MergeScratch& scratch) const;
+  void merge_by_rank(MergeScratch& scratch) const;
+  bool look(MergeScratch& scratch, uint32_t i) const;
+  void merge_pair(MergeScratch& scratch, uint32_t i) const;
 
   MergeTable table_;
   std::unordered_map<std::string_view, uint32_t> ids_;
@@ -71,6 +80,7 @@ class BpeModel {
   bool fuse_unknown_;
   bool ignore_merges_;
   bool has_merges_;
+  bool ranks_rise_ = false;        ///< a merge's tokens come from merges of lower rank
   bool characters_first_ = false;  ///< see characters_first()
 };
 

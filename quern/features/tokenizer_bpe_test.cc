@@ -125,6 +125,31 @@ TEST_P(BpeTest, EncodesAsTheDefinitionSays) {
   }
 }
 
+TEST_P(BpeTest, EncodesOnePieceOfManySymbols) {
+  Random random(3, Stream::kTest, 5);
+  WordCounter counter = awkward_words(random, 200);
+  for (const size_t length : {2U, 3U, 5U, 8U, 13U}) {
+    counter.add(std::string(length, 'a'));
+    counter.add(std::string(length, 'a') + "b");
+  }
+  const LearnedMerges learned = learn_merges(counter.words(), 600, 2, GetParam());
+  formats::TokenizerFile file;
+  file.vocabulary = learned.tokens;
+  file.merges = learned.merges;
+  const BpeModel model(file, learned.tokens, true);
+  MergeScratch scratch;
+  for (int round = 0; round < 20; ++round) {
+    std::string text;
+    while (text.size() < 700) {  // above the least that goes rank by rank
+      text += random.below(2) ? std::string(1 + random.below(30), 'a')
+                              : awkward_text(random, 1 + random.below(9), round % 3 == 0);
+    }
+    std::vector<uint32_t> ids;
+    model.encode(text, scratch, ids);
+    ASSERT_EQ(ids, slow_merge(learned.merges, byte_ids(learned, text))) << text;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(WholeCharacters, BpeTest, testing::Bool());
 
 /// Merges that training would not give: ranks out of order, several ways to one token.

@@ -32,6 +32,7 @@ class MergeTable {
     const uint64_t slot = slots_[place(key)];
     return slot >> kRankBits == key ? static_cast<uint32_t>(slot & kRankMask) : kNoRank;
   }
+  uint32_t ranks() const { return static_cast<uint32_t>(results_.size()); }
   uint32_t result(uint32_t rank) const { return results_[rank]; }
 
  private:
