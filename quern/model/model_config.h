@@ -49,8 +49,8 @@ struct ModelConfig {
 };
 
 /// The preset's own choices (position, norm, activation, bias, ties), sizes untouched: the decoders
-/// "article", "gpt2", "llama", "sasrec"; the encoders "ft-transformer", "bert". Throws UsageError
-/// naming the known ones.
+/// "article", "gpt2", "llama", "sasrec"; the encoders "ft-transformer", "bert", "vit". Throws
+/// UsageError naming the known ones.
 void apply_preset(ModelConfig& config, std::string_view preset);
 
 /// Whether the feed-forward network has a gate beside its value, and what acts on the gate (or the
