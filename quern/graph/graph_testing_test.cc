@@ -105,7 +105,7 @@ Graph make_random_graph(ParameterStore& store, Random& random) {
   };
   const uint64_t nodes = 4 + random.below(24);
   for (uint64_t i = 0; i < nodes; ++i) {
-    g.set_layer(static_cast<int32_t>(i));
+    g.set_layer(static_cast<int32_t>(i / 3));
     const auto act = static_cast<Activation>(random.below(5));
     const Value x = any();
     Value y;

@@ -280,6 +280,10 @@ void add_movement(std::vector<OpCase>& cases) {
                    "many strips",
                    WindowAttrs{3, 1, 1},
                    {normal({5, 14, 14, 32}), normal({40, 288}, 0.1F)}});
+  cases.push_back({OpCode::kConvolve,
+                   "more windows than are laid out at a time",
+                   WindowAttrs{3, 1, 1},
+                   {normal({2, 16, 20, 1}), normal({3, 9})}});
   cases.push_back(
       {OpCode::kUnfold, "many pictures", WindowAttrs{3, 1, 1}, {normal({9, 14, 14, 4})}});
   with_optionals(

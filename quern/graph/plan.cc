@@ -19,12 +19,6 @@ bool is_float(DType dtype) {
          dtype == DType::kBF16;
 }
 
-uint32_t present_inputs(const Node& node) {
-  uint32_t mask = 0;
-  for (size_t i = 0; i < node.inputs.size(); ++i) mask |= node.inputs[i] ? 1U << i : 0U;
-  return mask;
-}
-
 uint32_t required_outputs(const Node& node) {
   const OpEntry& entry = op_entry(node.op);
   if (entry.required_outputs == nullptr) return 1;
@@ -520,6 +514,12 @@ class Planner {
 };
 
 }  // namespace
+
+uint32_t present_inputs(const Node& node) {
+  uint32_t mask = 0;
+  for (size_t i = 0; i < node.inputs.size(); ++i) mask |= node.inputs[i] ? 1U << i : 0U;
+  return mask;
+}
 
 Types input_types(const Graph& graph, const Node& node) {
   Types types(op_entry(node.op).max_inputs, TensorType{DType::kBool, {}});

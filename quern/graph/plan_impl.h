@@ -52,6 +52,8 @@ struct Plan::Impl {
   double flops = 0;
 };
 
+/// Bit i: the node has input i.
+uint32_t present_inputs(const Node& node);
 /// The types of a node's inputs, absent ones included, as the op table's functions take them.
 Types input_types(const Graph& graph, const Node& node);
 

@@ -3,15 +3,10 @@
 #include <algorithm>
 
 #include "quern/graph/op.h"
+#include "quern/graph/plan_impl.h"
 
 namespace quern::graph {
 namespace {
-
-uint32_t present_inputs(const Node& node) {
-  uint32_t mask = 0;
-  for (size_t i = 0; i < node.inputs.size(); ++i) mask |= node.inputs[i] ? 1U << i : 0U;
-  return mask;
-}
 
 class Marker {
  public:

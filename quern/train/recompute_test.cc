@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quern/base/error.h"
+#include "quern/graph/plan_impl.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
 #include "quern/train/memory.h"
@@ -14,9 +15,11 @@
 namespace quern::train {
 namespace {
 
-std::unique_ptr<task::TextProblem> make_problem(std::string_view preset) {
-  model::ModelConfig config =
-      small_model(preset, {.vocabulary = 31, .layers = 5, .width = 32, .context = 32});
+constexpr int64_t kWidth = 32, kContext = 32;
+
+std::unique_ptr<task::TextProblem> make_problem(std::string_view preset, int64_t layers = 5) {
+  model::ModelConfig config = small_model(
+      preset, {.vocabulary = 31, .layers = layers, .width = kWidth, .context = kContext});
   config.dropout = config.attention_dropout = 0.1F;
   config.drop_path = 0.1F;
   const task::TokenStream stream = random_stream(config.vocabulary, 500, 1);
@@ -89,6 +92,52 @@ TEST_P(Recompute, FitsABudgetWithTheLeastExtraTime) {
   const size_t need = fit_memory(*problem, options, least - 1).total();
   EXPECT_GT(need, least - 1);
   EXPECT_THROW(require_memory(need, least - 1, "tiny"), Error);
+}
+
+/// The plan of a training step of one sample.
+graph::Plan plan_of(const task::Problem& problem, graph::Recompute recompute) {
+  graph::ParameterStore store;
+  problem.declare(store);
+  graph::Graph graph = problem.trace(task::Use::kTrain, 1, store);
+  std::vector<bool> flags = graph::recompute_flags(graph, recompute);
+  return graph::Plan(std::move(graph), {.backward = true, .recompute = std::move(flags)});
+}
+
+TEST_P(Recompute, LightLeavesProductsAndWhatWorksInPlace) {
+  const graph::Plan plan = plan_of(*make_problem(GetParam()), {5, 0});
+  int again = 0;
+  for (const graph::PlannedStep& step : plan.impl().steps) {
+    if (!step.again) continue;
+    const graph::OpCode op = plan.graph().nodes()[static_cast<size_t>(step.node)].op;
+    EXPECT_TRUE(op == graph::OpCode::kNorm || op == graph::OpCode::kGatedUnit)
+        << graph::op_entry(op).name;
+    ++again;
+  }
+  EXPECT_GE(again, 5);
+}
+
+TEST_P(Recompute, NothingIsMadeAgainThatIsStillThere) {
+  const graph::Plan plan = plan_of(*make_problem(GetParam()), {3, 2});
+  const auto& steps = plan.impl().steps;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!steps[i].again) continue;
+    for (const graph::Value output :
+         plan.graph().nodes()[static_cast<size_t>(steps[i].node)].outputs) {
+      const graph::Location kept = plan.impl().values[static_cast<size_t>(output.id)];
+      if (!kept) continue;
+      EXPECT_LT(plan.impl().slots[static_cast<size_t>(kept.index)].last, static_cast<int32_t>(i));
+    }
+  }
+}
+
+TEST_P(Recompute, OfWholeLayersOnlyWhatEntersThemIsKept) {
+  const auto bytes = [&](int64_t layers) {
+    return plan_of(*make_problem(GetParam(), layers), {0, static_cast<int32_t>(layers)})
+        .bytes()
+        .activations;
+  };
+  constexpr size_t kResidual = size_t{kContext} * kWidth * sizeof(float);
+  EXPECT_EQ(bytes(16) - bytes(8), 8 * kResidual);
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, Recompute, testing::Values("gpt2", "llama", "article"),

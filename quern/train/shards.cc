@@ -44,8 +44,8 @@ Shards::Shards(const graph::ParameterStore& parameters, int ranks, bool whole_ma
     const size_t end = *std::min_element(cuts.begin(), cuts.end(), [&](size_t a, size_t b) {
       return distance(ideal, a) < distance(ideal, b);
     });
-    owned_.push_back({begin, std::max(begin, end)});
-    begin = owned_.back().end;
+    owned_.push_back({begin, end});
+    begin = end;
   }
 }
 
