@@ -8,6 +8,7 @@
 
 #include "quern/graph/graph_testing.h"
 #include "quern/graph/plan_impl.h"
+#include "quern/graph/recompute.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::graph::testing {
@@ -188,6 +189,19 @@ class Painter {
   int32_t next_ = 1 << 28;
 };
 
+/// What is made again has left its place by then, unless something else has taken it.
+void expect_gone(const Plan& plan) {
+  const Plan::Impl& p = plan.impl();
+  if (p.options.recompute.empty()) return;
+  const std::vector<bool> again = recomputed_values(p.graph, p.options.recompute);
+  for (size_t i = 0; i < again.size(); ++i) {
+    const Location place = p.values[i];
+    if (!again[i] || !place || std::count(p.values.begin(), p.values.end(), place) > 1) continue;
+    EXPECT_LT(p.slots[static_cast<size_t>(place.index)].last, p.first_backward)
+        << "value " << i << " is kept and made again";
+  }
+}
+
 TEST(Planner, NothingIsOverwrittenBeforeItIsRead) {
   double lower_total = 0;
   double total = 0;
@@ -213,6 +227,7 @@ TEST(Planner, NothingIsOverwrittenBeforeItIsRead) {
     }
     const Plan plan(std::move(graph), std::move(options));
     Painter(plan).run();
+    expect_gone(plan);
     if (HasFailure()) return;
     const size_t lower = pack_lower_bound(plan.impl().slots);
     EXPECT_LE(static_cast<double>(plan.bytes().activations), 1.35 * static_cast<double>(lower));
