@@ -300,10 +300,10 @@ HWY_EXPORT(sum_columns);
 GemmPlan plan_gemm(const Gemm& gemm, bool tile_unit) {
   GemmPlan plan;
   plan.few_rows = gemm.m <= GemmPlan::kFewRows && !gemm.transpose_a && gemm.transpose_b;
-  // Below a tile or two the unit multiplies little but zeros. The rows of A by rows are a batch:
-  // the choice may not depend on them.
-  plan.on_tile_unit = tile_unit && !plan.few_rows && gemm.n >= amx::kTile && gemm.k >= amx::kTile &&
-                      (!gemm.transpose_a || gemm.m >= amx::kTile);
+  // Below a block of C or a step of k the unit multiplies mostly zeros. The rows of A by rows are a
+  // batch: the choice may not depend on them.
+  plan.on_tile_unit = tile_unit && !plan.few_rows && gemm.n >= amx::kBlock &&
+                      gemm.k >= amx::kStep && (!gemm.transpose_a || gemm.m >= 2 * amx::kBlock);
   plan.by_columns = gemm.n >= 1024 && gemm.n >= 2 * gemm.m;
   int64_t most = GemmPlan::kMaxKBlock;
   if (plan.on_tile_unit && !plan.by_columns && gemm.n * most > GemmPlan::kPackedInCache) {

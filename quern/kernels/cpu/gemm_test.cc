@@ -117,7 +117,8 @@ INSTANTIATE_TEST_SUITE_P(Isa, GemmTest, testing::ValuesIn(available_isas()),
 TEST_P(GemmTest, OddShapesInEveryOrientation) {
   const int64_t extents[][3] = {{1, 1, 1},    {1, 65, 7},   {3, 5, 2},    {7, 33, 17}, {8, 64, 32},
                                 {9, 16, 64},  {12, 32, 8},  {13, 31, 9},  {25, 63, 5}, {47, 97, 33},
-                                {64, 65, 66}, {6, 130, 19}, {33, 1, 100}, {100, 7, 1}};
+                                {64, 65, 66}, {6, 130, 19}, {33, 1, 100}, {100, 7, 1}, {17, 40, 37},
+                                {65, 32, 32}, {95, 70, 130}};
   for (const auto& e : extents) {
     for (const bool ta : {false, true}) {
       for (const bool tb : {false, true}) {
@@ -147,7 +148,7 @@ TEST_P(GemmTest, EpilogueInItsOrder) {
             if (residual == 2 && (accumulate || activation != Activation::kNone)) continue;
             check({.m = m,
                    .n = 70,
-                   .k = 20,
+                   .k = 36,
                    .transpose_b = true,
                    .accumulate = accumulate,
                    .bias = true,
@@ -172,21 +173,26 @@ TEST_P(GemmTest, SeveralBlocksOfKKeepTheEpilogueRight) {
              .pre = true,
              .activation = Activation::kGelu,
              .residual = residual});
-      check({.m = 14,
-             .n = 35,
-             .k = 1700,
-             .transpose_a = true,
-             .accumulate = accumulate,
-             .residual = residual});
+      for (const int64_t m : {14, 78}) {
+        check({.m = m,
+               .n = 35,
+               .k = 1700,
+               .transpose_a = true,
+               .accumulate = accumulate,
+               .residual = residual});
+      }
     }
   }
   check({.m = 14, .n = 35, .k = 1700, .transpose_b = true, .residual = 2});
+  check({.m = 14, .n = 500, .k = 300, .transpose_b = true, .residual = 2});
 }
 
 TEST_P(GemmTest, WideOutputs) {
   for (const bool ta : {false, true}) {
     for (const bool tb : {false, true}) {
-      check({.m = 20, .n = 1100, .k = 40, .transpose_a = ta, .transpose_b = tb, .bias = true});
+      for (const int64_t m : {20, 70}) {
+        check({.m = m, .n = 1100, .k = 40, .transpose_a = ta, .transpose_b = tb, .bias = true});
+      }
     }
   }
   check({.m = 20,
