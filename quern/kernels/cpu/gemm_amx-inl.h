@@ -7,8 +7,6 @@
 #define QUERN_KERNELS_CPU_GEMM_AMX_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <cstring>
 
 #include "quern/kernels/cpu/amx.h"
@@ -92,14 +90,6 @@ HWY_INLINE Piece staged(const Piece& piece, float* buffer) {
   return {buffer, kSide, kSide, kSide};
 }
 
-// Asks for the piece that comes next: its rows lie too far apart for the hardware to foresee.
-HWY_INLINE void prefetch(const Piece& piece, const float* next) {
-  for (int64_t r = 0; r < piece.rows; ++r, next += piece.ld) {
-    hwy::Prefetch(next);
-    hwy::Prefetch(next + 16);
-  }
-}
-
 // The piece as 32 x 32, where it stands if it can be, else in the buffer.
 HWY_INLINE Piece whole_piece(const Piece& piece, bool transpose, float* buffer) {
   constexpr int64_t kSide = amx::kBlock;
@@ -115,11 +105,11 @@ HWY_INLINE void amx_pack_a(const Gemm& gemm, const KBlock& block, int64_t i, std
   const int64_t rows = std::min(amx::kBlock, gemm.m - i);
   for (int64_t p = 0; p < block.size; p += amx::kStep, to += amx::kStepBytes) {
     const int64_t depth = std::min(amx::kStep, block.size - p);
-    Piece part{gemm.a + i * gemm.lda + block.begin + p, gemm.lda, rows, depth};
-    if (gemm.transpose_a) part = {gemm.a + (block.begin + p) * gemm.lda + i, gemm.lda, depth, rows};
-    prefetch(part, part.from + amx::kStep * (gemm.transpose_a ? gemm.lda : 1));
-    part = whole_piece(part, gemm.transpose_a, buffer);
-    split_rows(part.from, part.ld, to);
+    Piece piece{gemm.a + i * gemm.lda + block.begin + p, gemm.lda, rows, depth};
+    if (gemm.transpose_a)
+      piece = {gemm.a + (block.begin + p) * gemm.lda + i, gemm.lda, depth, rows};
+    piece = whole_piece(piece, gemm.transpose_a, buffer);
+    split_rows(piece.from, piece.ld, to);
   }
 }
 
@@ -129,13 +119,12 @@ HWY_INLINE void amx_pack_b(const Gemm& gemm, const KBlock& block, int64_t j, std
   const int64_t columns = std::min(amx::kBlock, gemm.n - j);
   for (int64_t p = 0; p < block.size; p += amx::kStep, to += amx::kStepBytes) {
     const int64_t depth = std::min(amx::kStep, block.size - p);
-    Piece part{gemm.b + (block.begin + p) * gemm.ldb + j, gemm.ldb, depth, columns};
+    Piece piece{gemm.b + (block.begin + p) * gemm.ldb + j, gemm.ldb, depth, columns};
     if (gemm.transpose_b) {
-      part = {gemm.b + j * gemm.ldb + block.begin + p, gemm.ldb, columns, depth};
+      piece = {gemm.b + j * gemm.ldb + block.begin + p, gemm.ldb, columns, depth};
     }
-    prefetch(part, part.from + amx::kStep * (gemm.transpose_b ? 1 : gemm.ldb));
-    part = whole_piece(part, gemm.transpose_b, buffer);
-    split_pairs(part.from, part.ld, to);
+    piece = whole_piece(piece, gemm.transpose_b, buffer);
+    split_pairs(piece.from, piece.ld, to);
   }
 }
 
