@@ -52,16 +52,24 @@ std::vector<Score> score_ranks(std::span<const uint32_t> ranks, uint32_t k, uint
 }
 
 std::vector<uint32_t> top_items(std::span<const float> scores, size_t k) {
-  std::vector<uint32_t> items;
-  for (uint32_t i = 1; i < scores.size(); ++i)
-    if (std::isfinite(scores[i])) items.push_back(i);
-  k = std::min(k, items.size());
-  std::partial_sort(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(k), items.end(),
-                    [&](uint32_t a, uint32_t b) {
-                      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-                    });
-  items.resize(k);
-  return items;
+  const auto better = [&](uint32_t a, uint32_t b) {
+    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  };
+  // A heap with the worst in front: lists of many users are kept, so none may hold every item.
+  std::vector<uint32_t> best;
+  best.reserve(std::min(k, scores.size()));
+  for (uint32_t i = 1; i < scores.size(); ++i) {
+    if (!std::isfinite(scores[i])) continue;
+    if (best.size() == k) {
+      if (k == 0 || !better(i, best.front())) continue;
+      std::pop_heap(best.begin(), best.end(), better);
+      best.pop_back();
+    }
+    best.push_back(i);
+    std::push_heap(best.begin(), best.end(), better);
+  }
+  std::sort_heap(best.begin(), best.end(), better);
+  return best;
 }
 
 Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, uint32_t k,
@@ -103,6 +111,7 @@ ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histor
   }
   std::vector<float> together(items + 1);
   std::vector<uint32_t> touched;
+  std::vector<Near> found;
   for (uint32_t item = 1; item <= items; ++item) {
     touched.clear();
     for (const uint32_t user : takers[item]) {
@@ -110,20 +119,19 @@ ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histor
         if (together[other]++ == 0) touched.push_back(other);
       }
     }
-    std::vector<Near>& near = near_[item];
+    found.clear();
     for (const uint32_t other : touched) {
       const auto both =
           static_cast<float>(takers[item].size()) * static_cast<float>(takers[other].size());
-      if (other != item) near.push_back({other, together[other] / std::sqrt(both)});
+      if (other != item) found.push_back({other, together[other] / std::sqrt(both)});
       together[other] = 0;
     }
-    const size_t keep = std::min(neighbours, near.size());
-    std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(keep), near.end(),
-                      [](const Near& a, const Near& b) {
-                        return a.similarity != b.similarity ? a.similarity > b.similarity
-                                                            : a.item < b.item;
-                      });
-    near.resize(keep);
+    const auto keep =
+        found.begin() + static_cast<std::ptrdiff_t>(std::min(neighbours, found.size()));
+    std::partial_sort(found.begin(), keep, found.end(), [](const Near& a, const Near& b) {
+      return a.similarity != b.similarity ? a.similarity > b.similarity : a.item < b.item;
+    });
+    near_[item].assign(found.begin(), keep);
   }
 }
 

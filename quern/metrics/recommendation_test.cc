@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "quern/metrics/ease.h"
 
@@ -21,6 +23,23 @@ TEST(Ranks, TiesShareTheMeanPlaceAndTheLeftOutHaveNone) {
   const std::array<float, 3> none = {0, std::numeric_limits<float>::quiet_NaN(), 1};
   EXPECT_EQ(rank_of(none, 1), 0U);
   EXPECT_EQ(top_items(scores, 3), (std::vector<uint32_t>{2, 1, 3}));
+}
+
+TEST(Ranks, ListsHoldTheBestAndNoRoomForTheRest) {
+  std::vector<float> scores(5000);
+  for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<float>(i * 7919 % 5003 / 10);
+  scores[17] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<uint32_t> sorted(scores.size() - 1);
+  std::iota(sorted.begin(), sorted.end(), 1U);
+  std::erase(sorted, 17U);
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
+  for (const size_t k : {size_t{0}, size_t{1}, size_t{10}, size_t{700}, size_t{9000}}) {
+    const std::vector<uint32_t> best = top_items(scores, k);
+    ASSERT_EQ(best.size(), std::min(k, sorted.size()));
+    EXPECT_TRUE(std::equal(best.begin(), best.end(), sorted.begin())) << k;
+    EXPECT_LE(best.capacity(), std::min(k, scores.size())) << "a list of each user is kept";
+  }
 }
 
 TEST(Ranks, ScoresOfKnownRanks) {
