@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import re
 import unittest
 
 import house
@@ -111,6 +112,12 @@ class Recommend(house.TestCase):
                            "--set", "train.candidates=9")
         self.assertEqual(done.code, 2, done.err)
         self.assertIn("train.candidates = 9", done.err)
+        self.assertIn("give 0 for all items, or make train.batch smaller", done.err)  # a step has more targets than items
+        for count in ["31", "60"]:  # fewer than a step's targets, and as many as there are items: no sample
+            done = house.quern("train", self.data, "--out", self.folder / "few", *TRAIN, *small[:4], "--set", "data.item=product",
+                               "--set", f"train.candidates={count}")
+            self.assertEqual(done.code, 2, done.err)
+            self.assertIn("give a number from 32 to 59, or 0 for all items", done.err)
 
     def test_more_items_than_memory_holds(self):
         log = self.folder / "many.csv"
@@ -125,6 +132,17 @@ class Recommend(house.TestCase):
                             "--set", "data.min_count=2")
         self.assertIn("49999 rare items", fewer.err)
         self.assertEqual(fewer.code, 1)  # one item each is too short a history to test on
+
+    def test_what_scoring_takes_is_counted(self):
+        ask = ["train", self.data, "--out", self.folder / "run", *TRAIN, "--set", "data.item=product", "--steps", "1", "--json"]
+        message = house.quern(*ask, "--memory", "1MB").json["error"]["message"]
+        whole, scoring, there = (float(size) for size in re.findall(r"([0-9.]+) MB", message))
+        self.assertEqual(there, 1)
+        self.assertGreater(scoring, 0)
+        # Without the ranker and the baselines it would fit.
+        done = house.quern(*ask, "--memory", f"{whole - scoring / 2:.2f}MB")
+        self.assertEqual(done.json["error"]["code"], "not_enough_memory")
+        self.run_ok(*ask, "--memory", f"{whole + 0.1:.2f}MB")
 
     def test_seen_items_are_left_out(self):
         run, _, _ = self.train("--set", "train.evaluate_every=120")

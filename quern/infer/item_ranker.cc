@@ -8,6 +8,21 @@
 #include "quern/model/decoder.h"
 
 namespace quern::infer {
+namespace {
+
+/// Scores of so many histories' next item.
+graph::Plan plan(const model::ModelConfig& config, const graph::ParameterStore& parameters,
+                 std::span<const int32_t> side, int64_t batch) {
+  model::TraceOptions options;
+  options.use = model::TraceOptions::Use::kDecode;
+  options.batch = batch;
+  options.length = config.context;
+  options.side = side;
+  return {model::trace(config, parameters, options), {}};
+}
+
+}  // namespace
+
 ItemRanker::ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
                        std::span<const uint64_t> counts, std::span<const int32_t> side,
                        ThreadPool& pool)
@@ -19,15 +34,24 @@ ItemRanker::ItemRanker(const model::ModelConfig& config, graph::ParameterStore& 
 
 std::unique_ptr<ItemRanker::Step> ItemRanker::make(int64_t batch, graph::ParameterStore& parameters,
                                                    ThreadPool& pool) {
-  model::TraceOptions options;
-  options.use = model::TraceOptions::Use::kDecode;
-  options.batch = batch;
-  options.length = config_.context;
-  options.side = side_;
   auto step = std::make_unique<Step>();
-  step->executor = std::make_unique<graph::Executor>(
-      graph::Plan(model::trace(config_, parameters, options), {}), parameters, step->states, pool);
+  step->executor = std::make_unique<graph::Executor>(plan(config_, parameters, side_, batch),
+                                                     parameters, step->states, pool);
   return step;
+}
+
+size_t ItemRanker::bytes(const model::ModelConfig& config, std::span<const int32_t> side) {
+  graph::ParameterStore parameters;
+  model::declare_parameters(config, parameters);
+  parameters.lay_out();
+  size_t bytes = 0;
+  for (const int64_t batch : {int64_t{1}, kBatch}) {
+    const graph::Plan step = plan(config, parameters, side, batch);
+    bytes += step.bytes().total();
+    for (const graph::ValueInfo& value : step.graph().values())
+      if (value.kind == graph::ValueKind::kState) bytes += value.type.bytes();
+  }
+  return bytes;
 }
 
 void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,

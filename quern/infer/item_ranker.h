@@ -22,6 +22,9 @@ class ItemRanker {
   ItemRanker(const model::ModelConfig& config, graph::ParameterStore& parameters,
              std::span<const uint64_t> counts, std::span<const int32_t> side, ThreadPool& pool);
 
+  /// Bytes that a ranker of such a model takes, beside the model itself.
+  static size_t bytes(const model::ModelConfig& config, std::span<const int32_t> side);
+
   /// Calls `take(i, scores)` for each history in order: scores (items + 1) are logits of what comes
   /// next, index 0 meaningless, and may be written to. Of a history the last `context` items count;
   /// to an empty one each item is as likely as it was taken often, one never taken counting as

@@ -160,6 +160,15 @@ Ease::Ease(std::span<const std::span<const uint32_t>> histories, uint32_t items,
   }
 }
 
+size_t Ease::most_bytes(std::span<const std::span<const uint32_t>> histories, uint32_t items,
+                        size_t most) {
+  const size_t n = std::min<size_t>(items, most);
+  // XᵀX, B, its factor, and the halves and panels of a product.
+  constexpr size_t kMatrices = 4;
+  return most_bytes_taken(histories) + (items + size_t{1}) * 4 * sizeof(uint32_t) +
+         kMatrices * n * n * sizeof(float);
+}
+
 void Ease::fit(float penalty) {
   const size_t n = ids_.size();
   weights_ = together_;

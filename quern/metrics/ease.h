@@ -20,6 +20,9 @@ class Ease {
   /// must outlive the object.
   Ease(std::span<const std::span<const uint32_t>> histories, uint32_t items, ThreadPool& pool,
        size_t most = kMost);
+  /// Bytes that making and fitting one takes at most.
+  static size_t most_bytes(std::span<const std::span<const uint32_t>> histories, uint32_t items,
+                           size_t most = kMost);
   /// Solves for B. Before the first score().
   void fit(float penalty);
   /// Sums the weights of the different items of a history, into scores (items + 1).

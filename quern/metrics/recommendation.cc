@@ -99,6 +99,39 @@ std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t 
   return items;
 }
 
+namespace {
+
+constexpr size_t kList = sizeof(std::vector<uint32_t>) + 16;  // and what allocation adds to it
+
+size_t most_taken(std::span<const uint32_t> history) {
+  return std::min(history.size(), kMostTaken);
+}
+
+}  // namespace
+
+size_t most_bytes_taken(std::span<const std::span<const uint32_t>> histories) {
+  size_t bytes = 2 * histories.size() * kList;  // the outer vector doubles
+  for (const auto history : histories) bytes += most_taken(history) * sizeof(uint32_t);
+  return bytes;
+}
+
+size_t ItemNeighbours::most_bytes(std::span<const std::span<const uint32_t>> histories,
+                                  uint32_t items, size_t neighbours) {
+  std::vector<uint64_t> together(items + 1);  // with how many others each item is taken, at most
+  size_t takers = 0;
+  for (const auto history : histories) {
+    const size_t count = most_taken(history);
+    takers += count;
+    for (const uint32_t item : history.last(count)) together[item] += count - 1;
+  }
+  size_t near = 0;
+  for (const uint64_t others : together)
+    near += std::min<size_t>(neighbours, static_cast<size_t>(others));
+  const size_t an_item = 2 * kList + sizeof(Near) + sizeof(float) + 2 * sizeof(uint32_t);
+  return most_bytes_taken(histories) + (items + 1) * an_item + near * sizeof(Near) +
+         2 * takers * sizeof(uint32_t);
+}
+
 ItemNeighbours::ItemNeighbours(std::span<const std::span<const uint32_t>> histories, uint32_t items,
                                size_t neighbours)
     : near_(items + 1) {

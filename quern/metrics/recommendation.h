@@ -27,17 +27,25 @@ std::vector<uint32_t> top_items(std::span<const float> scores, size_t k);
 Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, uint32_t k,
                uint64_t seed);
 
+constexpr size_t kMostTaken = 1000;  // of a history that count where items go together
+
 /// The different items of a history, rising; of a long one its last `most`.
-std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t most = 1000);
+std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t most = kMostTaken);
+/// Bytes of the different items of every history, at most.
+size_t most_bytes_taken(std::span<const std::span<const uint32_t>> histories);
 
 /// Items that go together by the users who took both: cosine of the item columns of the user-item
 /// matrix (Sarwar et al. 2001), the `neighbours` nearest of each item kept.
 class ItemNeighbours {
  public:
+  static constexpr size_t kNeighbours = 200;
   /// Histories (ids 1 … items). Of a long history the last 1,000 different items count, so that
   /// time stays linear in users.
   ItemNeighbours(std::span<const std::span<const uint32_t>> histories, uint32_t items,
-                 size_t neighbours = 200);
+                 size_t neighbours = kNeighbours);
+  /// Bytes that making one takes at most, with room that allocation loses.
+  static size_t most_bytes(std::span<const std::span<const uint32_t>> histories, uint32_t items,
+                           size_t neighbours = kNeighbours);
   /// Adds up the similarities to the items of a history, into scores (items + 1).
   void score(std::span<const uint32_t> history, std::span<float> scores) const;
 

@@ -62,6 +62,19 @@ TEST(ItemNeighbours, CosineOfTheUsersInCommon) {
   EXPECT_EQ(scores[1], 0);
 }
 
+TEST(ItemNeighbours, MostBytesCountEveryPairThatIsKept) {
+  // Ten users who each took the same hundred items: each item has 99 others, told of by all ten.
+  std::vector<uint32_t> history(100);
+  std::iota(history.begin(), history.end(), 1U);
+  const std::vector<std::span<const uint32_t>> histories(10, history);
+  const size_t few = ItemNeighbours::most_bytes(histories, 100, 1);
+  EXPECT_EQ(ItemNeighbours::most_bytes(histories, 100, 51) - few, 100U * 50 * 8);
+  // What no user took costs its place in the lists alone.
+  const size_t more = ItemNeighbours::most_bytes(histories, 1100, 1) - few;
+  EXPECT_GE(more, 1000 * 2 * sizeof(std::vector<uint32_t>));
+  EXPECT_LE(more, 1000U * 100);
+}
+
 TEST(Coverage, IsTheShareOfItemsListed) {
   const Score score = coverage({{1, 2}, {2, 3}, {2, 1}}, 6, 2, 1);
   EXPECT_EQ(score.name, "coverage@2");

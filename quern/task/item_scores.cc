@@ -49,6 +49,11 @@ std::string describe_protocol(const std::string& split, const TestedUsers& teste
 RankKeeper::RankKeeper(const TestedUsers& tested, size_t items, uint32_t k)
     : tested_(tested), items_(items), k_(k) {}
 
+size_t RankKeeper::bytes(size_t users, size_t items, uint32_t k) {
+  const size_t list = sizeof(std::vector<uint32_t>) + 16 + k * sizeof(uint32_t);
+  return 2 * users * (2 * (list + sizeof(uint32_t))) + (items + 1) * sizeof(float) + items / 8;
+}
+
 void RankKeeper::rank(std::span<const float> scores, uint32_t item, Lists& lists) const {
   lists.ranks.push_back(metrics::rank_of(scores, item));
   lists.top.push_back(metrics::top_items(scores, k_));

@@ -47,6 +47,8 @@ class RankKeeper {
  public:
   /// `items` can be recommended; lists have k. The users must outlive it.
   RankKeeper(const TestedUsers& tested, size_t items, uint32_t k);
+  /// Bytes that scoring so many users takes, with the scores of one.
+  static size_t bytes(size_t users, size_t items, uint32_t k);
   /// Takes the scores (items + 1) of the next user; writes over them.
   void take(std::span<float> scores);
   /// hr@k, ndcg@k, mrr, coverage@k, each with its interval.

@@ -66,7 +66,7 @@ uint64_t memory_there(uint64_t limit, int sharing) {
   return limit == 0 ? available : std::min(limit, available);
 }
 
-void require_memory(uint64_t need, uint64_t there, std::string_view size, std::string_view also) {
+void require_memory(uint64_t need, uint64_t there, std::string_view size, const Beside& beside) {
   if (need <= there) return;
   const std::string_view smaller = size == "large" ? "base" : size == "base" ? "small" : "tiny";
   const std::string hint =
@@ -75,10 +75,14 @@ void require_memory(uint64_t need, uint64_t there, std::string_view size, std::s
           : fmt::format("try --size {}, or a smaller train.batch", smaller);
   throw Error(
       "not_enough_memory",
-      fmt::format("training needs {} even where backward makes activations again, {} are there",
+      fmt::format("training needs {}{} even where backward makes activations again, {} are there",
                   format_bytes(static_cast<double>(need)),
+                  beside.bytes == 0
+                      ? ""
+                      : fmt::format(", {} of it to score the model and its baselines,",
+                                    format_bytes(static_cast<double>(beside.bytes))),
                   format_bytes(static_cast<double>(there))),
-      also.empty() ? hint : fmt::format("{}; {}", also, hint));
+      beside.hint.empty() ? hint : fmt::format("{}; {}", beside.hint, hint));
 }
 
 }  // namespace quern::train

@@ -13,9 +13,15 @@ uint64_t available_memory();
 /// processes share what is available. The largest number where nothing is known.
 uint64_t memory_there(uint64_t limit, int sharing = 1);
 
+/// What else is held while a model trains, and what else may be done against it.
+struct Beside {
+  uint64_t bytes = 0;
+  std::string_view hint;
+};
+
 /// Throws Error("not_enough_memory"): "training needs 31 GB, 24 GB are there", with the size below
-/// as a hint, after what may be done `also`.
+/// as a hint, after that of what is `beside` the model, which `need` includes.
 void require_memory(uint64_t need, uint64_t there, std::string_view size,
-                    std::string_view also = {});
+                    const Beside& beside = {});
 
 }  // namespace quern::train

@@ -9,7 +9,6 @@
 #include "quern/base/hash.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/kernels/cuda/gpu.h"
-#include "quern/train/memory.h"
 
 namespace quern::train {
 namespace {
@@ -112,13 +111,19 @@ void begin_run(const TrainRequest& request, const std::function<void()>& write) 
 
 MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
                       const run::Options& options, const Ranks& ranks, Reporter& reporter,
-                      std::string_view also) {
+                      const Beside& beside) {
   const uint64_t limit = options.bytes("memory");
-  const uint64_t there = engine.gpu == nullptr ? memory_there(limit, ranks.on_this_machine())
-                                               : memory_there_on(*engine.gpu, limit);
-  const MemoryNeed need = fit_memory(problem, engine, there, ranks.rank(), ranks.size());
-  if (engine.gpu != nullptr) engine.gpu->require_memory(need.total(), "training");
-  require_memory(need.total(), there, options.text("model.size"), also);
+  const bool on_gpu = engine.gpu != nullptr;
+  const uint64_t there =
+      on_gpu ? memory_there_on(*engine.gpu, limit) : memory_there(limit, ranks.on_this_machine());
+  const uint64_t taken = on_gpu ? 0 : beside.bytes;
+  const MemoryNeed need =
+      fit_memory(problem, engine, there - std::min(there, taken), ranks.rank(), ranks.size());
+  if (on_gpu) {
+    engine.gpu->require_memory(need.total(), "training");
+    require_memory(beside.bytes, memory_there(0), options.text("model.size"), beside);
+  }
+  require_memory(need.total() + taken, there, options.text("model.size"), beside);
   const graph::Recompute again = engine.recompute;
   if (again != graph::Recompute{}) {
     reporter.note(fmt::format(

@@ -11,6 +11,7 @@
 #include "quern/base/progress.h"
 #include "quern/run/options.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/memory.h"
 #include "quern/train/ranks.h"
 #include "quern/train/trainer.h"
 
@@ -59,12 +60,12 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
 void begin_run(const TrainRequest& request, const std::function<void()>& write);
 TrainSummary finished_summary(const fs::path& folder);
 
-/// Decides what backward recomputes so that this rank fits in `memory` and in what is free where it
-/// trains, and says so. Throws Error("not_enough_memory") when nothing fits, with what may be done
-/// `also`.
+/// Decides what backward recomputes so that this rank, with what the processor holds `beside` it,
+/// fits in `memory` and in what is free where it trains, and says so. Returns what the engine
+/// needs. Throws Error("not_enough_memory") when nothing fits.
 MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& engine,
                       const run::Options& options, const Ranks& ranks, Reporter& reporter,
-                      std::string_view also = {});
+                      const Beside& beside = {});
 
 /// FLOP a second that the processor reaches where it trains; 0 where a GPU does.
 double peak_flops(const kernels::cuda::Gpu* gpu, ThreadPool& pool);

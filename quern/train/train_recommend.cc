@@ -193,9 +193,10 @@ class RecommendTraining {
     problem_ = std::make_unique<task::ItemProblem>(config_, log_, training);
     const MemoryNeed need = fit_memory(
         *problem_, engine, options_, *request_.ranks, reporter_,
-        fmt::format("{} items, each with a row of weights and a score at every position: "
-                    "leave out the rare ones with --set data.min_count=5",
-                    with_commas(static_cast<int64_t>(pipeline_.items.size()))));
+        {root() ? scoring_bytes() : 0,
+         fmt::format("{} items, each with a row of weights and a score at every position: "
+                     "leave out the rare ones with --set data.min_count=5",
+                     with_commas(static_cast<int64_t>(pipeline_.items.size())))});
     peak_flops_ = peak_flops(request_.gpu, *pool_);
     begin_run(request_, [this] {
       run::create_run_folder(folder_);
@@ -216,16 +217,37 @@ class RecommendTraining {
         format_bytes(static_cast<double>(need.total())), pool_->threads()));
   }
 
-  /// Throws UsageError where the candidates cannot hold the targets of a step.
+  /// Throws UsageError where the candidates cannot hold the targets of a step, or are no sample.
   void require_candidates(int64_t count) const {
     const int64_t targets =
         options_.integer("train.batch") / options_.integer("train.accumulate") * config_.context;
-    if (count == 0 || (count >= targets && count <= static_cast<int64_t>(learnt_))) return;
-    throw UsageError("bad_value",
-                     fmt::format("train.candidates = {}: a step has up to {} targets, of {} items",
-                                 count, targets, learnt_),
-                     fmt::format("give a number from {} to {}, or 0 for all items", targets,
-                                 std::max(targets, static_cast<int64_t>(learnt_))));
+    const auto items = static_cast<int64_t>(learnt_);
+    if (count == 0 || (count >= targets && count < items)) return;
+    throw UsageError(
+        "bad_value",
+        fmt::format("train.candidates = {}: a step has up to {} targets, of {} items", count,
+                    targets, items),
+        targets < items
+            ? fmt::format("give a number from {} to {}, or 0 for all items", targets, items - 1)
+            : "give 0 for all items, or make train.batch smaller");
+  }
+
+  /// What the baselines take before training or the ranker after it, whichever is more.
+  size_t scoring_bytes() const {
+    const auto items = static_cast<uint32_t>(pipeline_.items.size());
+    const std::vector<std::span<const uint32_t>> trained = trained_histories();
+    return task::RankKeeper::bytes(tested_.size(), items, kShown) +
+           std::max({metrics::ItemNeighbours::most_bytes(trained, items),
+                     metrics::Ease::most_bytes(trained, items),
+                     infer::ItemRanker::bytes(config_, pipeline_.sides.codes)});
+  }
+
+  std::vector<std::span<const uint32_t>> trained_histories() const {
+    std::vector<std::span<const uint32_t>> trained;
+    trained.reserve(log_.ids.size());
+    for (size_t user = 0; user < log_.ids.size(); ++user)
+      trained.push_back(log_.before(user, log_.split.parts[user].train_end));
+    return trained;
   }
 
   template <typename Method>
@@ -243,14 +265,16 @@ class RecommendTraining {
       for (uint32_t id = 1; id < scores.size(); ++id)
         scores[id] = static_cast<float>(items.count(id));
     });
-    std::vector<std::span<const uint32_t>> trained;
-    for (size_t user = 0; user < log_.ids.size(); ++user)
-      trained.push_back(log_.before(user, log_.split.parts[user].train_end));
-    const metrics::ItemNeighbours near(trained, static_cast<uint32_t>(items.size()));
+    const std::vector<std::span<const uint32_t>> trained = trained_histories();
+    score_item_item(trained);
+    score_ease(trained);
+  }
+
+  void score_item_item(std::span<const std::span<const uint32_t>> trained) {
+    const metrics::ItemNeighbours near(trained, static_cast<uint32_t>(pipeline_.items.size()));
     score_baseline("item-item", [&](size_t user, std::span<float> scores) {
       near.score(tested_.histories[user], scores);
     });
-    score_ease(trained);
   }
 
   /// Its penalty is chosen on what chooses the best step of training.
