@@ -65,6 +65,9 @@ class Pictures(house.TestCase):
         images.write_bytes(gzip.compress(whole))
         (self.folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">II", 0x801, 300) + bytes(labels)))
         run = self.folder / "run"
+        folder = house.quern("train", self.folder, "--target", "label", "--out", run)
+        self.assertEqual(folder.code, 1)
+        self.assertIn(f"give its file of pictures: {images}\n", folder.err)
         result = json.loads(self.run_ok("train", images, "--out", run, "--json", *TRAIN,
                                         "--set", "regularise.augment=strong", "--steps", "200").out)
         self.assertGreater(result["validation"]["accuracy"], 0.7)

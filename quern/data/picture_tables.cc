@@ -80,6 +80,13 @@ void read_pictures(const fs::path& path, TableSink& sink) {
   }
 }
 
+std::vector<std::string> idx_pictures_in(const fs::path& folder) {
+  std::vector<std::string> files;
+  for (const Entry& entry : children(entry_of(folder)))
+    if (is_idx_name(entry.path()) && !is_folder(entry)) files.push_back(entry.path().string());
+  return files;
+}
+
 void read_idx_pictures(const fs::path& path, TableSink& sink) {
   sink.begin_file(path.string(), "picture");
   const Idx images = read_idx(path);

@@ -206,13 +206,19 @@ class TextTableReader {
   std::vector<std::string> row_, fields_;
 };
 
+/// What to give in place of what is no table.
+std::string table_hint(const fs::path& path) {
+  const std::vector<std::string> idx = idx_pictures_in(path);
+  if (!idx.empty()) return fmt::format("give its file of pictures: {}", fmt::join(idx, " or "));
+  return "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst), .db or .sqlite, "
+         ".parquet; pictures are .jpg, .png or .webp, folders of them, or an IDX file";
+}
+
 void read_one(const fs::path& path, TableLayout layout, const TableOptions& options,
               TableSink& sink) {
   switch (layout) {
     case TableLayout::kNone:
-      throw Error("not_a_table", fmt::format("'{}' is no table", path.string()),
-                  "tables end in .csv, .tsv, .jsonl or .arff (also .gz and .zst), .db or .sqlite, "
-                  ".parquet; pictures are .jpg, .png or .webp, folders of them, or an IDX file");
+      throw Error("not_a_table", fmt::format("'{}' is no table", path.string()), table_hint(path));
     case TableLayout::kPictures:
       return read_pictures(path, sink);
     case TableLayout::kIdx:
