@@ -4,16 +4,15 @@
 #include <cmath>
 #include <vector>
 
+#include "quern/metrics/softmax.h"
+
 namespace quern::explain {
 namespace {
 
 /// Softmax of one member's logits.
 void soften(std::span<const float> logits, std::span<double> p) {
-  const auto most = static_cast<double>(*std::ranges::max_element(logits));
-  double sum = 0;
-  for (size_t i = 0; i < p.size(); ++i)
-    sum += p[i] = std::exp(static_cast<double>(logits[i]) - most);
-  for (double& one : p) one /= sum;
+  std::ranges::copy(logits, p.begin());
+  metrics::softmax(p);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -14,6 +13,7 @@
 #include "quern/explain/combinatorics.h"
 #include "quern/formats/safetensors.h"
 #include "quern/graph/plan.h"
+#include "quern/metrics/softmax.h"
 
 namespace quern::explain {
 namespace {
@@ -68,13 +68,10 @@ class RowLosses {
         out[0] = against.value ? 2 * counted * (own[0] - *against.value) : -counted;
         continue;
       }
-      const float most = *std::ranges::max_element(own);
-      float sum = 0;
-      for (const float logit : own) sum += std::exp(logit - most);
-      for (size_t i = 0; i < outputs; ++i) {
-        const float p = std::exp(own[i] - most) / sum;
-        out[i] = counted * (p - (static_cast<int32_t>(i) == against.label ? 1.0F : 0.0F));
-      }
+      std::ranges::copy(own, out.begin());
+      metrics::softmax(out);
+      for (size_t i = 0; i < outputs; ++i)
+        out[i] = counted * (out[i] - (static_cast<int32_t>(i) == against.label ? 1.0F : 0.0F));
     }
   }
 

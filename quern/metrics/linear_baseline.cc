@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "quern/base/random.h"
+#include "quern/metrics/softmax.h"
 
 namespace quern::metrics {
 namespace {
@@ -108,17 +109,6 @@ double regularise(const Vector& w, size_t count, double penalty, Vector& gradien
   return penalty * sum / 2;
 }
 
-double softmax(double* scores, size_t outputs) {
-  const double highest = *std::max_element(scores, scores + outputs);
-  double sum = 0;
-  for (size_t k = 0; k < outputs; ++k) {
-    scores[k] = std::exp(scores[k] - highest);
-    sum += scores[k];
-  }
-  for (size_t k = 0; k < outputs; ++k) scores[k] /= sum;
-  return highest + std::log(sum);
-}
-
 /// w (width + 1) of class `of` against all others.
 Vector one_against_the_rest(const SparseRows& rows, std::span<const int32_t> labels, int32_t of,
                             double cost) {
@@ -180,7 +170,7 @@ LinearBaseline LinearBaseline::classifier(const SparseRows& rows, std::span<cons
           score_row(rows, row, w, classes, error.data());
           const auto label = static_cast<size_t>(labels[row]);
           const double own = error[label];
-          value += softmax(error.data(), classes) - own;
+          value += softmax(std::span(error).first(classes)) - own;
           error[label] -= 1;
           add_gradient(rows, row, error.data(), classes, gradient);
         }
@@ -244,7 +234,7 @@ std::vector<float> LinearBaseline::predict(const SparseRows& rows) const {
   Vector scores(outputs_);
   for (size_t row = 0; row < rows.rows(); ++row) {
     score_row(rows, row, weights_, outputs_, scores.data());
-    if (classes_) softmax(scores.data(), outputs_);
+    if (classes_) softmax(std::span(scores));
     for (const double score : scores) out.push_back(static_cast<float>(score));
   }
   return out;

@@ -10,6 +10,7 @@
 
 #include "quern/metrics/classification.h"
 #include "quern/metrics/linear_baseline.h"
+#include "quern/metrics/softmax.h"
 
 namespace quern::task {
 namespace {
@@ -40,11 +41,7 @@ std::vector<Candidate> candidates(const run::RowPipeline& pipeline,
 std::vector<float> softmax(std::span<const float> scores, size_t classes) {
   std::vector<float> out(scores.begin(), scores.end());
   for (size_t begin = 0; begin < out.size(); begin += classes) {
-    const std::span row = std::span(out).subspan(begin, classes);
-    const float highest = *std::max_element(row.begin(), row.end());
-    float sum = 0;
-    for (float& value : row) sum += value = std::exp(value - highest);
-    for (float& value : row) value /= sum;
+    metrics::softmax(std::span(out).subspan(begin, classes));
   }
   return out;
 }
