@@ -29,11 +29,10 @@ task::RowInputs fold_inputs(const run::RowRun& run, const task::TableTask& task,
   features::EncodedRows rows = run.pipeline.columns.encode(task.table, task.split.train, &pool);
   std::vector<float> linear;
   if (run.config.linear) {
-    task::RowTargets targets = task.targets(task.split.train);
-    if (options.text("data.class_weights") == "balanced") task::balance_classes(targets);
-    linear = task::fit_linear_start(run.pipeline, rows, targets, task.split.folds,
-                                    static_cast<uint32_t>(run.config.copies), pool)
-                 .scores;
+    linear =
+        task::fit_linear_start(run.pipeline, rows, task.weighted_targets(task.split.train, options),
+                               task.split.folds, static_cast<uint32_t>(run.config.copies), pool)
+            .scores;
   }
   return task::make_row_inputs(std::move(rows), run.config, run.tokenizer.get(), std::move(linear));
 }

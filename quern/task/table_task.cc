@@ -320,6 +320,13 @@ RowTargets TableTask::targets(std::span<const size_t> rows) const {
   return read_targets(table, pipeline, copy);
 }
 
+RowTargets TableTask::weighted_targets(std::span<const size_t> rows,
+                                       const run::Options& options) const {
+  RowTargets out = targets(rows);
+  if (options.text("data.class_weights") == "balanced") balance_classes(out);
+  return out;
+}
+
 TableTask make_table_task(std::span<const fs::path> paths, const run::Options& options,
                           Reporter& reporter) {
   return TableTaskMaker(options, reporter).make(paths);

@@ -24,6 +24,8 @@ struct TableTask {
   std::string task_reason;  // why classify or regress
 
   RowTargets targets(std::span<const size_t> rows) const;
+  /// The same with the weights of data.class_weights.
+  RowTargets weighted_targets(std::span<const size_t> rows, const run::Options& options) const;
 };
 
 /// Reads the table, infers types and the task, divides the rows and fits the encoder of columns on

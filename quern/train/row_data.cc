@@ -83,8 +83,7 @@ void RowData::divide() {
     }
     if (parts_.size() > 1 || row >= train) validated_.push_back(row);
   }
-  known_.targets = task_.targets(known_places());
-  if (options_.text("data.class_weights") == "balanced") task::balance_classes(known_.targets);
+  known_.targets = task_.weighted_targets(known_places(), options_);
   if (parts_.size() == 1) return;
   task_.pipeline.record.counts["validation.rows"] = rows;
   task_.pipeline.record.counts["folds"] = parts_.size();
