@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "quern/formats/json.h"
 #include "quern/report/text_width.h"
 
 namespace quern::cli {
@@ -52,7 +53,7 @@ std::string check_json(const data::DataCheck& check) {
                           {"columns", std::move(columns)},
                           {"findings", std::move(findings)},
                           {"severe", check.severe()}};
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return formats::json_text(json);
 }
 
 std::string check_text(const data::DataCheck& check) {

@@ -9,6 +9,7 @@
 #include "quern/base/strings.h"
 #include "quern/cli/command.h"
 #include "quern/cli/terminal_reporter.h"
+#include "quern/formats/json.h"
 
 namespace quern::cli {
 namespace {
@@ -200,9 +201,8 @@ int report_error(const Invocation& invocation, const std::string& code, const st
   std::replace(line.begin(), line.end(), '\n', ' ');
   std::fprintf(invocation.streams.error, "%s\n", line.c_str());
   if (invocation.json) {
-    const nlohmann::json object{{"error", {{"code", code}, {"message", message}, {"hint", hint}}}};
     const std::string text =
-        object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        formats::json_text({{"error", {{"code", code}, {"hint", hint}, {"message", message}}}});
     std::fwrite(text.data(), 1, text.size(), invocation.streams.out);
     std::fflush(invocation.streams.out);
   }

@@ -7,6 +7,7 @@
 #include "quern/base/error.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/formats/json.h"
 #include "quern/train/comparison.h"
 
 namespace quern::cli {
@@ -33,7 +34,7 @@ std::string to_json(const train::Comparison& c, const std::vector<train::Compare
                           {"figures", std::move(figures)},
                           {"options", std::move(options)},
                           {"warnings", c.warnings}};
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return formats::json_text(json);
 }
 
 std::string line(std::string_view first, const std::vector<std::string>& cells, size_t head,

@@ -10,6 +10,7 @@
 #include "quern/explain/diagnosis.h"
 #include "quern/explain/diagnosis_html.h"
 #include "quern/explain/interval_json.h"
+#include "quern/formats/json.h"
 
 namespace quern::cli {
 namespace {
@@ -85,7 +86,7 @@ std::string to_json(const explain::Diagnosis& d) {
          {"drifted", one.drifted}});
   }
   json["verdicts"] = d.verdicts;
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return formats::json_text(json);
 }
 
 std::string to_text(const explain::Diagnosis& d) {

@@ -7,6 +7,7 @@
 #include "quern/cli/command_list.h"
 #include "quern/cli/explain.h"
 #include "quern/explain/explanation_page.h"
+#include "quern/formats/json.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::cli {
@@ -103,15 +104,13 @@ explain::EstimateOptions estimate_options(const Invocation& invocation, const Ex
 void give_answer(const Invocation& invocation, const ExplainFlags& flags,
                  nlohmann::ordered_json json, const std::string& text,
                  const std::function<std::string()>& page) {
-  const auto dump = [&json](int indent) {
-    return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  };
   if (!flags.out.empty()) {
-    write_output(invocation, flags.out, flags.out.ends_with(".json") ? dump(2) : page());
+    write_output(invocation, flags.out,
+                 flags.out.ends_with(".json") ? formats::json_text(json, 2) : page());
     json["output"] = flags.out;
   }
   if (invocation.json) {
-    invocation.print(dump(-1));
+    invocation.print(formats::json_text(json));
     return;
   }
   invocation.print(text);

@@ -9,6 +9,7 @@
 #include "quern/cli/command_list.h"
 #include "quern/cli/row_input.h"
 #include "quern/data/csv_parser.h"
+#include "quern/formats/json.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/run/row_run.h"
 
@@ -81,9 +82,7 @@ class PredictionWriter {
     }
     ordered_json each;
     for (size_t i = 0; i < probabilities.size(); ++i) each[p_.classes[i]] = probabilities[i];
-    out_ += ordered_json{{"prediction", name}, {"probability", std::move(each)}}.dump(
-                -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-            "\n";
+    out_ += formats::json_text({{"prediction", name}, {"probability", std::move(each)}});
   }
 
   const run::RowPipeline& p_;

@@ -13,6 +13,7 @@
 #include "quern/cli/row_input.h"
 #include "quern/data/csv_parser.h"
 #include "quern/data/interactions.h"
+#include "quern/formats/json.h"
 #include "quern/infer/item_ranker.h"
 #include "quern/metrics/recommendation.h"
 #include "quern/run/item_run.h"
@@ -94,13 +95,9 @@ ordered_json to_json(const std::vector<Recommended>& list) {
   return items;
 }
 
-std::string dump(const ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 void print_list(const Invocation& invocation, const std::vector<Recommended>& list) {
   if (invocation.json) {
-    invocation.print(dump({{"items", to_json(list)}}) + "\n");
+    invocation.print(formats::json_text({{"items", to_json(list)}}));
     return;
   }
   std::string text;
@@ -127,7 +124,7 @@ int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run
   for (size_t i = 0; i < lists.size(); ++i) {
     if (json) {
       users.push_back({{"user", log.users[i]}, {"items", to_json(lists[i])}});
-      text += dump(users.back()) + "\n";
+      text += formats::json_text(users.back());
       continue;
     }
     for (size_t rank = 0; rank < lists[i].size(); ++rank) {
@@ -139,7 +136,7 @@ int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run
   if (invocation.json) {
     ordered_json report{{"users", log.users.size()}, {"output", flags.output}};
     if (flags.output == "-") report["recommendations"] = std::move(users);
-    invocation.print(dump(report) + "\n");
+    invocation.print(formats::json_text(report));
   }
   return 0;
 }

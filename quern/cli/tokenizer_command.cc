@@ -12,6 +12,7 @@
 #include "quern/data/text_files.h"
 #include "quern/features/tokenizer.h"
 #include "quern/features/tokenizer_training.h"
+#include "quern/formats/json.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::cli {
@@ -213,7 +214,7 @@ int decode(Invocation& invocation, const EncodeFlags& flags) {
     ordered_json result = {{"tokens", ids.size()}, {"bytes", text.size()}};
     // JSON holds characters only: bytes that are none become U+FFFD.
     if (flags.out == "-") result["text"] = text;
-    invocation.print(result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+    invocation.print(formats::json_text(result));
   }
   return 0;
 }

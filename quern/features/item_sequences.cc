@@ -55,7 +55,7 @@ std::string to_json_lines(const Histories& histories) {
   std::string out;
   for (size_t i = 0; i < histories.users.size(); ++i) {
     const nlohmann::ordered_json line{{"user", histories.users[i]}, {"items", histories.items[i]}};
-    out += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    out += formats::json_text(line);
   }
   return out;
 }

@@ -120,4 +120,8 @@ json parse_json(std::string_view text, std::string_view where, const JsonLimits&
   return builder.take();
 }
 
+std::string json_text(const nlohmann::ordered_json& value, int indent) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace quern::formats

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 
 namespace quern::formats {
@@ -19,5 +20,9 @@ struct JsonLimits {
 /// syntax error.
 nlohmann::json parse_json(std::string_view text, std::string_view where,
                           const JsonLimits& limits = {});
+
+/// The text of a value and the end of its line, indented by so many spaces (-1: one line). Bytes
+/// that are no UTF-8 become U+FFFD.
+std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 
 }  // namespace quern::formats

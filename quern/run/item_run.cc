@@ -23,7 +23,7 @@ std::string to_json(const ItemPipeline& p) {
                           {"slots", p.sides.slots},
                           {"codes", p.sides.codes}};
   }
-  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return formats::json_text(json, 1);
 }
 
 ItemPipeline item_pipeline_from_json(std::string_view text, std::string_view where) {

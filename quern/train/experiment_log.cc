@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quern/base/strings.h"
+#include "quern/formats/json.h"
 #include "quern/run/run_folder.h"
 #include "quern/train/repetition.h"
 
@@ -99,9 +100,7 @@ void ExperimentLog::take_sample(int64_t step, Engine& engine) {
   const Repetition repetition = repetition_of(text);
   events_.scalar("generation/different_pairs", step, repetition.different_pairs);
   events_.scalar("generation/longest_repeat", step, repetition.longest_repeat);
-  log().write(nlohmann::json{{"kind", "sample"}, {"step", step}, {"text", text}}.dump(
-                  -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-              "\n");
+  log().write(formats::json_text({{"kind", "sample"}, {"step", step}, {"text", text}}));
 }
 
 void ExperimentLog::histograms(int64_t step, Engine& engine) {

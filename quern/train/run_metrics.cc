@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "quern/formats/json.h"
 #include "quern/kernels/cuda/device_name.h"
 #include "quern/train/regularisation.h"
 
@@ -33,7 +34,7 @@ std::string finish_metrics(nlohmann::ordered_json json, const run::Options& opti
   if (peak_flops > 0) json["share_of_peak"] = result.flops_per_second / peak_flops;
   json["planned_bytes"] = summary.planned_bytes;
   json["allocated_bytes"] = summary.allocated_bytes;
-  return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return formats::json_text(json, 2);
 }
 
 }  // namespace quern::train
