@@ -11,9 +11,12 @@
 #include "quern/base/error.h"
 #include "quern/base/interrupt.h"
 #include "quern/explain/combinatorics.h"
+#include "quern/explain/training_rows.h"
 #include "quern/formats/safetensors.h"
 #include "quern/graph/plan.h"
 #include "quern/metrics/softmax.h"
+#include "quern/train/checkpoint.h"
+#include "quern/train/run_setup.h"
 
 namespace quern::explain {
 namespace {
@@ -81,12 +84,15 @@ class RowLosses {
   std::unique_ptr<graph::Executor> answers_, gradients_;
 };
 
-/// The weights that a checkpoint held, into the run's parameters.
-void take_checkpoint(const fs::path& path, graph::ParameterStore& parameters) {
+/// The weights that a checkpoint held, into the run's parameters of a copy.
+void take_checkpoint(const fs::path& path, const std::string& prefix,
+                     graph::ParameterStore& parameters) {
   const formats::SafetensorsFile file(path);
   for (size_t i = 0; i < parameters.parameters().size(); ++i) {
+    const std::string& name = parameters.parameters()[i].name;
+    if (!name.starts_with(prefix)) continue;
     const std::span<const std::byte> bytes =
-        file.data(file.at("model." + parameters.parameters()[i].name));
+        file.data(file.at("model." + name.substr(prefix.size())));
     const std::span<float> values = parameters.value(static_cast<int32_t>(i)).f32_span();
     if (bytes.size() != values.size_bytes()) {
       throw FormatError(path.string() + ": the checkpoint is of another model",
@@ -96,14 +102,33 @@ void take_checkpoint(const fs::path& path, graph::ParameterStore& parameters) {
   }
 }
 
-std::vector<fs::path> checkpoints_of(const run::RowRun& run) {
-  std::vector<fs::path> paths;
-  const fs::path folder = run.folder / run::kCheckpointFolder;
-  if (run.config.copies > 1 || !fs::is_directory(folder)) return paths;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors") paths.push_back(entry.path());
-  std::ranges::sort(paths);
-  return paths;
+/// Weights that a copy of the model held while it learned.
+struct Held {
+  fs::path checkpoint;  // empty: the run's own
+  double share = 1;     // of the learning rate of the step that led to them; all together 1
+};
+
+/// The run's own weights, then those of the checkpoints that training kept, newest first.
+std::vector<Held> weights_held(const run::RowRun& run, size_t copy) {
+  std::vector<Held> held(1);
+  const auto saved =
+      train::list_checkpoints(train::fold_folder(run.folder, copy) / run::kCheckpointFolder);
+  if (saved.empty()) return held;
+  const train::TrainerOptions options = train::trainer_options(read_options(run.folder));
+  double sum = 0;
+  for (const auto& [step, path] : saved) {
+    const train::Progress progress = train::verify_checkpoint(path);
+    const train::Schedule schedule = train::schedule_of(options, progress);
+    const auto rate_before = [&](int64_t at) {
+      return schedule.rate(std::max<int64_t>(at - 1, 0));
+    };
+    // The run's own weights are those of the best step that the newest knows of.
+    if (held.size() == 1) sum = held.front().share = rate_before(progress.best_step);
+    sum += held.emplace_back(path, rate_before(step)).share;
+  }
+  for (Held& one : held)
+    one.share = sum > 0 ? one.share / sum : 1 / static_cast<double>(held.size());
+  return held;
 }
 
 double product(std::span<const float> a, std::span<const float> b) {
@@ -131,15 +156,29 @@ Looked look_at(const run::RowRun& run, const task::TableTask& training, size_t m
   return looked;
 }
 
-/// Adds what each row looked at did at the run's present weights.
+/// Multiplies a gradient of all parameters by the share of the copy that each belongs to.
+void weigh_copies(const run::RowRun& run, std::span<const double> shares,
+                  std::span<float> gradient) {
+  for (size_t copy = 0; copy < shares.size(); ++copy) {
+    const std::string prefix = run.config.copy_prefix(static_cast<int64_t>(copy));
+    for (const graph::ParameterInfo& info : run.parameters.parameters()) {
+      if (!info.name.starts_with(prefix)) continue;
+      for (float& value : gradient.subspan(info.offset, static_cast<size_t>(info.shape.elements())))
+        value *= static_cast<float>(shares[copy]);
+    }
+  }
+}
+
+/// Adds what each row looked at did at the run's present weights, by the share of each copy.
 void add_products(const run::RowRun& run, RowLosses& losses, const ExplainedRow& row,
                   RowTarget target, const task::TableTask& training, const Looked& looked,
-                  std::span<double> influence) {
+                  std::span<const double> shares, std::span<double> influence) {
   const bool classes = run.config.answer == model::Answer::kClass;
   const std::vector<uint8_t> all(static_cast<size_t>(run.config.copies), 1);
   const std::span<const float> found =
       losses(row.inputs, 0, {static_cast<int32_t>(target.output), {}}, all);
-  const std::vector<float> own(found.begin(), found.end());
+  std::vector<float> own(found.begin(), found.end());
+  weigh_copies(run, shares, own);
   std::vector<uint8_t> learned = all;
   for (size_t i = 0; i < looked.places.size() && !interrupted(); ++i) {
     for (size_t copy = 0; copy < learned.size() && !training.split.folds.empty(); ++copy)
@@ -164,16 +203,26 @@ InfluenceReport find_influence(run::RowRun& run, ThreadPool& pool, const Explain
   std::vector<double> influence(looked.places.size(), 0.0);
   InfluenceReport out;
   out.rows = looked.places.size();
-  const auto add = [&] {
-    add_products(run, losses, row, target, training, looked, influence);
-    ++out.weights;
-  };
-  add();
+  const auto copies = static_cast<size_t>(run.config.copies);
+  std::vector<std::vector<Held>> held;  // by copy; one may have kept more than another
+  for (size_t copy = 0; copy < copies; ++copy) {
+    held.push_back(weights_held(run, copy));
+    out.weights = std::max(out.weights, held.back().size());
+  }
   const std::span<float> values = run.parameters.values();
   const std::vector<float> kept(values.begin(), values.end());
-  for (const fs::path& path : checkpoints_of(run)) {
-    take_checkpoint(path, run.parameters);
-    add();
+  for (size_t k = 0; k < out.weights; ++k) {
+    std::vector<double> shares(copies, 0.0);
+    for (size_t copy = 0; copy < copies; ++copy) {
+      if (k >= held[copy].size()) continue;
+      const Held& one = held[copy][k];
+      shares[copy] = one.share;
+      if (!one.checkpoint.empty()) {
+        take_checkpoint(one.checkpoint, run.config.copy_prefix(static_cast<int64_t>(copy)),
+                        run.parameters);
+      }
+    }
+    add_products(run, losses, row, target, training, looked, shares, influence);
   }
   std::ranges::copy(kept, values.begin());
   std::vector<size_t> order(influence.size());
@@ -183,7 +232,7 @@ InfluenceReport find_influence(run::RowRun& run, ThreadPool& pool, const Explain
     const size_t at = training.split.train[looked.places[i]];
     return InfluenceReport::Row{training.table.where(at),
                                 std::string(training.table.cell(at, training.target)),
-                                influence[i] / static_cast<double>(out.weights)};
+                                influence[i]};
   };
   for (size_t k = 0; k < std::min(shown, order.size()); ++k) {
     if (influence[order[k]] > 0) out.raising.push_back(told(order[k]));

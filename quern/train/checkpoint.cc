@@ -12,6 +12,7 @@
 #include "quern/base/strings.h"
 #include "quern/formats/json.h"
 #include "quern/formats/safetensors.h"
+#include "quern/run/run_folder.h"
 
 namespace quern::train {
 namespace {
@@ -112,8 +113,13 @@ Progress verify(const formats::SafetensorsFile& file) {
   return from_json(progress, where);
 }
 
-/// Checkpoints of a folder, newest first.
-std::vector<std::pair<int64_t, fs::path>> list(const fs::path& folder) {
+}  // namespace
+
+fs::path fold_folder(const fs::path& run, size_t fold) {
+  return fold == 0 ? run : run / run::kFoldFolder / std::to_string(fold);
+}
+
+std::vector<std::pair<int64_t, fs::path>> list_checkpoints(const fs::path& folder) {
   std::vector<std::pair<int64_t, fs::path>> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -131,8 +137,6 @@ std::vector<std::pair<int64_t, fs::path>> list(const fs::path& folder) {
   return found;
 }
 
-}  // namespace
-
 fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
                          std::span<const NamedTensor> tensors, size_t keep) {
   std::vector<formats::TensorData> data;
@@ -148,7 +152,7 @@ fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
                              {{"quern_checkpoint", fmt::format("{}", kFormat)},
                               {"progress", text},
                               {"checksum", checksum.hex()}});
-  const auto all = list(folder);
+  const auto all = list_checkpoints(folder);
   for (size_t i = keep; i < all.size(); ++i) {
     std::error_code ignored;  // an old one that stays does no harm
     fs::remove(all[i].second, ignored);
@@ -158,7 +162,7 @@ fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
 
 std::optional<FoundCheckpoint> find_checkpoint(const fs::path& folder,
                                                std::vector<std::string>* damaged) {
-  for (const auto& [step, path] : list(folder)) {
+  for (const auto& [step, path] : list_checkpoints(folder)) {
     try {
       return FoundCheckpoint{path, verify_checkpoint(path)};
     } catch (const FormatError& error) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "quern/base/file.h"
@@ -41,6 +42,12 @@ struct NamedTensor {
 /// ones as they were. Every tensor must be whole.
 fs::path save_checkpoint(const fs::path& folder, const Progress& progress,
                          std::span<const NamedTensor> tensors, size_t keep = 2);
+
+/// Where a fold of a run over rows keeps its log and checkpoints: the first in the run folder.
+fs::path fold_folder(const fs::path& run, size_t fold);
+
+/// The checkpoints of a folder and their steps, newest first; none where there is no folder.
+std::vector<std::pair<int64_t, fs::path>> list_checkpoints(const fs::path& folder);
 
 /// The newest checkpoint of the folder that is whole, or nothing. Damaged ones are passed over and
 /// named in `damaged`.

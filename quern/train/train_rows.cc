@@ -112,10 +112,6 @@ class RowTraining {
                task::background_csv(task.table, task.pipeline.columns, rows));
   }
 
-  /// Where a fold keeps its log and checkpoints: of the first, the run folder itself.
-  fs::path folder_of(size_t fold) const {
-    return fold == 0 ? folder_ : folder_ / run::kFoldFolder / std::to_string(fold);
-  }
   /// Its weights until all folds are done.
   fs::path weights_of(size_t fold) const {
     return folder_ / run::kFoldFolder / fmt::format("{}-done", fold);
@@ -163,7 +159,7 @@ class RowTraining {
 
   TrainResult train_now(size_t fold, Engine& engine, const task::RowsProblem& problem) {
     RunLoop loop{&request_, &opened_, trainer_of(engine)};
-    loop.folder = folder_of(fold);
+    loop.folder = fold_folder(folder_, fold);
     if (root()) fs::create_directories(loop.folder / run::kCheckpointFolder);
     loop.metric_tags = {"final/loss_validation",
                         "final/" + task::main_metric(data_->pipeline()).name};
@@ -180,7 +176,7 @@ class RowTraining {
     run::load_weights(weights_of(fold), stored);
     std::copy(stored.values().begin(), stored.values().end(), engine.parameters().values().begin());
     TrainResult result;
-    result.history = read_log(folder_of(fold) / run::kLogFile).evaluations;
+    result.history = read_log(fold_folder(folder_, fold) / run::kLogFile).evaluations;
     for (const EvaluationRecord& record : result.history) {
       result.steps = record.step;
       result.seconds = record.seconds;

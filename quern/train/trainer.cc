@@ -98,9 +98,9 @@ bool Trainer::resume() {
   return true;
 }
 
-Schedule Trainer::schedule() const {
-  return {options_.schedule, options_.learning_rate, options_.min_learning_rate,
-          progress_.warmup_steps, progress_.total_steps};
+Schedule schedule_of(const TrainerOptions& options, const Progress& progress) {
+  return {options.schedule, options.learning_rate, options.min_learning_rate, progress.warmup_steps,
+          progress.total_steps};
 }
 
 /// Times forward and backward before the first step, so that the schedule has an end from the

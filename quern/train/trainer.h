@@ -34,6 +34,9 @@ struct TrainerOptions {
   double peak_flops = 0;         // of the machine, a second; 0: not known
 };
 
+/// The rates of a run that stands there.
+Schedule schedule_of(const TrainerOptions& options, const Progress& progress);
+
 struct StepRecord {
   int64_t step = 0;  // steps done, this one included
   double loss = 0;   // mean over the step's targets
@@ -102,7 +105,7 @@ class Trainer {
   void show(bool last);
   std::optional<StopReason> reason_to_stop() const;
   TrainResult finish(StopReason reason);
-  Schedule schedule() const;
+  Schedule schedule() const { return schedule_of(options_, progress_); }
 
   Engine& engine_;
   TrainerOptions options_;
