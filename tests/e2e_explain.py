@@ -49,6 +49,17 @@ class Explain(house.TestCase):
             self.assertLessEqual(one["low"], one["phi"])
             self.assertLessEqual(one["phi"], one["high"])
 
+    def assert_novelty(self, run, data, answer):
+        """Texts and pictures: masked ones are held against the training rows that the run kept, not against nothing."""
+        further = answer["masked_inputs"]["further_than_training"]
+        self.assertTrue(0 <= further["low"] <= further["value"] <= further["high"] <= 1)
+        self.assertIn("Masked inputs:", self.run_ok("explain", run, data, "--max-evals", "64").out.decode())
+        kept = run / "background.safetensors"
+        aside = run / "aside"
+        kept.rename(aside)
+        self.assertNotIn("masked_inputs", self.explain(run, data, "--max-evals", "64"))
+        aside.rename(kept)
+
     def assert_page(self, path, *says):
         text = self.assert_whole_page(path)
         for word in says:
@@ -306,6 +317,7 @@ class Words(Explain):
         page = self.folder / "text.html"
         answer = self.explain(run, fresh, "--row", "1", "--target", "spam", "-o", page)
         self.assert_complete(answer)
+        self.assert_novelty(run, fresh, answer)
         self.assertEqual(answer["attributions"][0]["name"].strip(), "prize")
         self.assert_page(page, "prize</span>", "The text")
         chinese = self.explain(run, fresh, "--row", "2", "--target", "spam", "-o", page)
@@ -413,6 +425,7 @@ class Pictures(Explain):
         answer = self.explain(run, images, "--row", str(lit), "--target", "1", "--patches", "4", "--max-evals",
                               "400", "-o", page)
         self.assert_complete(answer)
+        self.assert_novelty(run, images, answer)
         self.assertEqual(len(answer["attributions"]), 16)
         self.assertEqual(answer["attributions"][0]["name"], "row 1, column 1")
         self.assertGreater(answer["attributions"][0]["phi"], 0)

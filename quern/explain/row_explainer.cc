@@ -98,7 +98,9 @@ RowExplainer::RowExplainer(run::RowRun& run, ThreadPool& pool, features::Encoded
     : run_(run),
       pool_(pool),
       background_(std::move(background)),
-      predictor_(run.config, run.parameters, pool) {}
+      predictor_(run.config, run.parameters, pool) {
+  if (run.config.columns() == 0) represented_ = read_represented(run);
+}
 
 RowTarget RowExplainer::target_of(const ExplainedRow& row, const RowQuestion& question) {
   const run::RowPipeline& pipeline = run_.pipeline;
@@ -154,8 +156,10 @@ Explanation RowExplainer::explain(const data::Table& table, size_t row,
                   : estimate(asked, options);
   };
   out.attribution = attribute(run_, predictor_, grouped);
-  if (!varied && !follows) {
-    out.novelty = masked_novelty(run_.pipeline.columns, taken, background_, options.seed);
+  if (question.novelty && !varied && !follows) {
+    out.novelty = run_.config.columns() > 0
+                      ? masked_novelty(run_.pipeline.columns, taken, background_, options.seed)
+                      : masked_novelty(run_, pool_, game, taken, represented_, options.seed);
   }
   if (question.influence > 0) {
     out.influence =
@@ -188,6 +192,7 @@ GlobalExplanation explain_rows(RowExplainer& explainer, const run::RowPipeline& 
   const bool each = question.target.empty() && pipeline.task == "classify" && pipeline.positive < 0;
   if (question.target.empty() && pipeline.positive >= 0)
     question.target = pipeline.classes[static_cast<size_t>(pipeline.positive)];
+  question.novelty = false;  // of one row alone
   std::vector<Explanation> explained;
   Estimate estimate(static_cast<double>(rows.size()));
   for (const size_t row : rows) {

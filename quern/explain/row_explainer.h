@@ -32,6 +32,7 @@ struct RowQuestion {
   EstimateOptions estimate;
   PartOptions parts;
   bool audit = false;
+  bool novelty = true;                        // of masked inputs, where they are asked
   bool attention = false;                     // rollout too
   size_t influence = 0;                       // training rows of each sign to show; 0: not asked
   const task::TableTask* training = nullptr;  // where influence is asked for
@@ -64,6 +65,7 @@ class RowExplainer {
   ThreadPool& pool_;
   features::EncodedRows background_;
   infer::RowPredictor predictor_;
+  std::vector<float> represented_;  // training rows, of a run over texts or pictures alone
 };
 
 /// Explains some rows of a table one by one and sums them up: of one class, by default the one that

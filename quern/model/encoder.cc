@@ -9,6 +9,7 @@
 
 #include "quern/base/error.h"
 #include "quern/model/blocks.h"
+#include "quern/model/encoder_representation.h"
 
 namespace quern::model {
 namespace {
@@ -21,6 +22,17 @@ class EncoderTracer {
   EncoderTracer(const EncoderConfig& config, const graph::ParameterStore& store,
                 const EncoderTrace& options)
       : c_(config), options_(options), blocks_(g_, config.trunk, store, options.training) {}
+
+  /// What the head of each copy sees of a row.
+  Graph representation() {
+    blocks_.declare_random(false);
+    for (int64_t copy = 0; copy < c_.copies; ++copy) {
+      prefix_ = c_.copy_prefix(copy);
+      blocks_.set_prefix(prefix_);
+      g_.name_output(prefix_ + "row", row());
+    }
+    return std::move(g_);
+  }
 
   Graph run() {
     blocks_.declare_random(c_.head_dropout > 0);
@@ -45,12 +57,15 @@ class EncoderTracer {
   }
 
   /// Of one copy: (B,k,outputs).
-  Value answers() {
+  Value answers() { return head(row()); }
+
+  /// Of one copy: (B,head_inputs()).
+  Value row() {
     Value x = join(join(columns(), image()), text());
     x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
     if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
     if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
-    return head(gather(x));
+    return gather(x);
   }
 
   Value join(Value a, Value b) {
@@ -277,6 +292,12 @@ int64_t EncoderConfig::stem_width(int64_t round) const {
 int64_t EncoderConfig::head_inputs() const {
   const int64_t pooled = (has_text() ? 1 : 0) + (has_image() ? 1 : 0) + (ngram_buckets > 0 ? 1 : 0);
   return (columns() + pooled) * trunk.width;
+}
+
+graph::Graph trace_representation(const EncoderConfig& config, const graph::ParameterStore& store,
+                                  int64_t batch) {
+  config.validate();
+  return EncoderTracer(config, store, {.batch = batch}).representation();
 }
 
 graph::Graph trace_encoder(const EncoderConfig& config, const graph::ParameterStore& store,

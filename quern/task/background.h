@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quern/task/table_task.h"
@@ -11,6 +12,10 @@ namespace quern::task {
 
 /// Rows that stand for "not known" when an answer is explained: as many as shap takes at most.
 inline constexpr size_t kBackgroundRows = 100;
+
+/// Of a run over texts or pictures alone: the chosen training rows as its model represents them,
+/// the tensor "rows" (rows, width).
+inline constexpr std::string_view kRepresentedFile = "background.safetensors";
 
 /// At most `count` training rows, drawn evenly over the sorted target, so that their mean answer is
 /// near that of all.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "quern/formats/safetensors.h"
+#include "quern/infer/representation.h"
 #include "quern/infer/row_predictor.h"
 #include "quern/task/background.h"
 #include "quern/train/experiment_log.h"
@@ -110,6 +112,22 @@ class RowTraining {
         task::choose_background(task, task::kBackgroundRows, data_->seed());
     write_file(folder_ / run::kBackgroundFile,
                task::background_csv(task.table, task.pipeline.columns, rows));
+  }
+
+  /// Training rows as the model represents them: what masked texts and pictures are held against.
+  void save_represented() {
+    if (config_.columns() > 0) return;
+    const std::vector<size_t> rows =
+        task::choose_background(data_->task(), task::kBackgroundRows, data_->seed());
+    features::EncodedRows encoded =
+        data_->pipeline().columns.encode(data_->task().table, rows, pool_.get());
+    const task::RowInputs inputs =
+        task::make_row_inputs(std::move(encoded), config_, data_->tokenizer(), {});
+    const std::vector<float> represented = infer::represent(config_, parameters_, inputs, *pool_);
+    const Shape shape{inputs.rows(), static_cast<int64_t>(infer::representation_width(config_))};
+    const formats::TensorData tensor{"rows", DType::kF32, shape,
+                                     std::as_bytes(std::span(represented))};
+    formats::write_safetensors(folder_ / task::kRepresentedFile, std::span(&tensor, 1));
   }
 
   /// Its weights until all folds are done.
@@ -249,6 +267,7 @@ class RowTraining {
     task::RowAnswers rows = data_->gather(answers_);
     calibrate(data_->pipeline(), rows, options_);
     if (parts().size() > 1) run::save_model(folder_, config_, parameters_);
+    save_represented();
     write_file(folder_ / run::kPipelineFile, run::to_json(data_->pipeline()));
     RowReport report = report_of();
     report.scores = task::score_rows(data_->pipeline(), rows, data_->seed());
