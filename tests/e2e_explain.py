@@ -126,6 +126,24 @@ class Rows(Explain):
         self.assertEqual(answer["importance"][-1]["name"], "house")
         self.assert_page(summary, "How contributions depend on values", "<circle", "Importance")
 
+    def test_events(self):
+        """Every explanation adds itself to the run's events; --no-events, or a run that may only be read, does not."""
+        def texts():
+            return sum(path.read_bytes().count(b"explain/attributions/text")
+                       for path in (self.run_folder / "inference").glob("events.out.tfevents.*"))
+        ask = ["explain", self.run_folder, self.data, "--row", "2"]
+        self.run_ok(*ask, "--no-events")
+        self.assertFalse((self.run_folder / "inference").exists())
+        self.run_ok(*ask)
+        self.run_ok(*ask, "--json")
+        self.assertEqual(texts(), 2)
+        for path in (self.run_folder / "inference").iterdir():
+            path.unlink()
+        (self.run_folder / "inference").rmdir()
+        (self.run_folder / "inference").write_text("in the way")
+        done = self.run_ok(*ask)
+        self.assertIn("nothing written for TensorBoard", done.err)
+
     def test_reasons_and_counterfactual(self):
         words = self.folder / "words.csv"
         words.write_text("column,code,text,direction\nmonths,R1,The loan runs long,high\n"

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 
 #include "quern/cli/command.h"
@@ -30,6 +31,7 @@ struct ExplainFlags {
   int64_t row = 1;
   int64_t background_rows = 0;  // 0: all
   int64_t patches = 0;          // 0: not said
+  bool events = true;           // for TensorBoard
   double tolerance = 0;
   int64_t max_evaluations = 0;
 };
@@ -39,7 +41,10 @@ explain::EstimateOptions estimate_options(const Invocation& invocation, const Ex
 void give_answer(const Invocation& invocation, const ExplainFlags& flags,
                  nlohmann::ordered_json json, const std::string& text,
                  const std::function<std::string()>& page);
-/// Prints the explanation and writes its page where one is asked for.
+/// Adds the explanations to the run's events, each at a step of its own, where they are wanted.
+void write_explanation_events(const Invocation& invocation, const ExplainFlags& flags,
+                              std::span<const explain::Explanation> explanations);
+/// Prints the explanation, writes its events, and its page where one is asked for.
 void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
                       const explain::Explanation& explanation);
 

@@ -6,6 +6,8 @@
 #include "quern/base/error.h"
 #include "quern/cli/command_list.h"
 #include "quern/cli/explain.h"
+#include "quern/cli/inference_events.h"
+#include "quern/explain/explanation_events.h"
 #include "quern/explain/explanation_page.h"
 #include "quern/formats/json.h"
 #include "quern/run/run_folder.h"
@@ -117,10 +119,21 @@ void give_answer(const Invocation& invocation, const ExplainFlags& flags,
   if (!flags.out.empty()) invocation.reporter->note("written: " + flags.out);
 }
 
+void write_explanation_events(const Invocation& invocation, const ExplainFlags& flags,
+                              std::span<const explain::Explanation> explanations) {
+  if (!flags.events) return;
+  write_inference_events(flags.run, *invocation.reporter, [&](formats::EventWriter& events) {
+    int64_t step = formats::next_step(inference_folder(flags.run), explain::kAttributionText);
+    for (const explain::Explanation& explanation : explanations)
+      explain::write_events(events, step++, explanation);
+  });
+}
+
 void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
                       const explain::Explanation& explanation) {
   give_answer(invocation, flags, explain::to_json(explanation), explain::terminal_text(explanation),
               [&] { return explain::to_html(explanation); });
+  write_explanation_events(invocation, flags, {&explanation, 1});
 }
 
 Action declare_explain(CLI::App& app, Invocation& invocation) {
@@ -197,6 +210,7 @@ Action declare_explain(CLI::App& app, Invocation& invocation) {
                "weights");
   app.add_option("-o,--out", flags->out, "Write a page (.html) or the answer (.json)")
       ->type_name("FILE");
+  app.add_flag("!--no-events", flags->events, "Leave out the TensorBoard events in RUN/inference");
   return [flags](Invocation& in) {
     check(*flags);
     const std::string task = run::task_of(flags->run);

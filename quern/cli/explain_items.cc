@@ -48,6 +48,7 @@ int explain_items(Invocation& invocation, const ExplainFlags& flags) {
     text += fmt::format("{}{}", text.empty() ? "" : "\n", explain::terminal_text(one, 5));
   }
   give_answer(invocation, flags, std::move(json), text, [&] { return explain::to_html(list); });
+  write_explanation_events(invocation, flags, list);
   return 0;
 }
 

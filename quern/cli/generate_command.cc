@@ -6,10 +6,10 @@
 #include <optional>
 
 #include "quern/base/interrupt.h"
-#include "quern/base/text_encoding.h"
+#include "quern/base/readable_text.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
-#include "quern/formats/tensorboard.h"
+#include "quern/cli/inference_events.h"
 #include "quern/infer/generate.h"
 #include "quern/run/run_folder.h"
 
@@ -23,28 +23,6 @@ struct Flags {
   bool events = true;
 };
 
-/// A token as people can read it: white space shown, a part of a character as its bytes.
-std::string readable(std::string_view bytes) {
-  if (find_invalid_utf8(bytes)) {
-    std::string text;
-    for (const char byte : bytes) text += fmt::format("<{:02X}>", static_cast<uint8_t>(byte));
-    return text;
-  }
-  std::string text;
-  for (const char c : bytes) {
-    if (c == '\n') {
-      text += "\\n";
-    } else if (c == '\t') {
-      text += "\\t";
-    } else if (c == '\r') {
-      text += "\\r";
-    } else {
-      text += c;
-    }
-  }
-  return '"' + text + '"';
-}
-
 std::string candidates_line(const features::Tokenizer& tokenizer, const infer::GenerateStep& step) {
   std::string line = fmt::format("{:<14}", readable(tokenizer.token_bytes(step.token)));
   for (const infer::Candidate& candidate : step.candidates) {
@@ -54,20 +32,9 @@ std::string candidates_line(const features::Tokenizer& tokenizer, const infer::G
   return line;
 }
 
-/// JSON strings hold text, so bytes that are no text become U+FFFD.
-std::string as_text(std::string_view bytes) {
-  std::string text;
-  while (!bytes.empty()) {
-    const CodePoint point = decode_utf8(bytes);
-    append_utf8(text, point.value == CodePoint::kInvalid ? U'\uFFFD' : point.value);
-    bytes.remove_prefix(point.length);
-  }
-  return text;
-}
-
 nlohmann::json to_json(const features::Tokenizer& tokenizer, const infer::GenerateResult& result) {
   nlohmann::json json{
-      {"text", as_text(result.text)},
+      {"text", valid_utf8(result.text)},
       {"tokens", result.steps.size()},
       {"prompt_tokens", result.prompt_tokens},
       {"prompt_seconds", result.prompt_seconds},
@@ -80,11 +47,11 @@ nlohmann::json to_json(const features::Tokenizer& tokenizer, const infer::Genera
     if (step.candidates.empty()) break;
     nlohmann::json candidates = nlohmann::json::array();
     for (const infer::Candidate& candidate : step.candidates) {
-      candidates.push_back({{"token", as_text(tokenizer.token_bytes(candidate.token))},
+      candidates.push_back({{"token", valid_utf8(tokenizer.token_bytes(candidate.token))},
                             {"id", candidate.token},
                             {"probability", candidate.probability}});
     }
-    steps.push_back({{"token", as_text(tokenizer.token_bytes(step.token))},
+    steps.push_back({{"token", valid_utf8(tokenizer.token_bytes(step.token))},
                      {"id", step.token},
                      {"probability", step.probability},
                      {"candidates", std::move(candidates)}});
@@ -96,10 +63,7 @@ nlohmann::json to_json(const features::Tokenizer& tokenizer, const infer::Genera
 /// The curves of this generation beside those of training: how sure the model was, and how quick.
 void write_events(const fs::path& run, const infer::GenerateResult& result, Reporter& reporter) {
   if (result.steps.empty()) return;
-  try {
-    std::error_code ignored;  // the writer tells when there is no folder
-    fs::create_directories(run / "inference", ignored);
-    formats::EventWriter events(run / "inference");
+  write_inference_events(run, reporter, [&](formats::EventWriter& events) {
     int64_t index = 0;
     for (const infer::GenerateStep& step : result.steps) {
       events.scalar("generate/probability", index, step.probability);
@@ -107,11 +71,8 @@ void write_events(const fs::path& run, const infer::GenerateResult& result, Repo
       events.scalar("generate/milliseconds", index, 1000 * step.seconds);
       ++index;
     }
-    events.text("generate/text", 0, as_text(result.text));
-  } catch (const Error& error) {
-    // A run folder that may only be read is no reason to fail; saying nothing would be.
-    reporter.note(fmt::format("no TensorBoard curves written: {}", error.what()));
-  }
+    events.text("generate/text", 0, result.text);
+  });
 }
 
 int show_words(Invocation& invocation, const Flags& flags, infer::Session& session,
@@ -219,7 +180,7 @@ Action declare_generate(CLI::App& app, Invocation&) {
   app.add_option("--show-words", flags->words,
                  "Instead of text: the K likeliest next words, summed over word pieces")
       ->check(CLI::Range(1, 1000));
-  app.add_flag("!--no-events", flags->events, "Leave out the TensorBoard curves in RUN/inference");
+  app.add_flag("!--no-events", flags->events, "Leave out the TensorBoard events in RUN/inference");
   return [flags](Invocation& invocation) { return run_generate(invocation, *flags); };
 }
 

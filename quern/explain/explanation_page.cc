@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "quern/explain/contributions.h"
 #include "quern/formats/png.h"
 #include "quern/report/coloured_text.h"
-#include "quern/report/heat_map.h"
 #include "quern/report/html.h"
 #include "quern/report/line_plot.h"
 #include "quern/report/waterfall.h"
@@ -55,37 +55,14 @@ std::string text_of(const Explanation& e) {
   return pieces.empty() ? "" : report::coloured_text(pieces);
 }
 
-/// The picture, and the contribution of each of its parts spread over that part's pixels.
 std::vector<report::PictureTile> picture_tiles(const Explanation& e) {
   const ExplainedPicture& p = e.picture;
-  std::vector<double> sizes(e.attribution.phi.size(), 0);
-  for (const int32_t player : p.players)
-    if (player >= 0) ++sizes[static_cast<size_t>(player)];
-  std::vector<double> weights;
-  for (const int32_t player : p.players) {
-    const auto at = static_cast<size_t>(player);
-    weights.push_back(player < 0 ? 0 : e.attribution.phi[at] / sizes[at]);
-  }
-  const std::vector<uint8_t> heat =
-      report::heat_map({p.height, p.width, p.channels, p.pixels}, weights);
+  const std::vector<uint8_t> heat = heat_pixels(e);
   const auto uri = [&p](std::span<const uint8_t> pixels, int64_t channels) {
     return formats::png_data_uri({p.height, p.width, channels, pixels});
   };
   return {{uri(p.pixels, p.channels), "as the model takes it"},
           {uri(heat, 3), "red raises, blue lowers"}};
-}
-
-report::Rows contribution_rows(const Explanation& e) {
-  report::Rows rows;
-  for (const ExplainedPart* part : e.ranked()) {
-    const auto player = static_cast<size_t>(part->player);
-    const metrics::Interval interval = e.attribution.interval(player);
-    rows.push_back({part->name, part->value, fmt::format("{:+.5g}", interval.value),
-                    e.attribution.exact
-                        ? "exact"
-                        : fmt::format("{:+.4g} to {:+.4g}", interval.low, interval.high)});
-  }
-  return rows;
 }
 
 void add_reasons(report::HtmlPage& page, const ReasonReport& reasons) {
@@ -192,7 +169,7 @@ std::string to_html(const Explanation& e) {
     add_influence(page, e.influence);
   }
   page.heading("Every part");
-  page.table({"part", "value", "contribution, " + e.unit, "95 % interval"}, contribution_rows(e));
+  page.table(contribution_header(e), contribution_rows(e));
   return page.str();
 }
 

@@ -11,7 +11,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
-#include "quern/base/text_encoding.h"
+#include "quern/base/readable_text.h"
 #include "quern/formats/tensorboard_events.pb.h"
 #include "quern/formats/tensorboard_types.h"
 
@@ -19,7 +19,6 @@ namespace quern::formats {
 namespace {
 
 constexpr std::chrono::seconds kFlushInterval{5};
-constexpr std::string_view kFilePrefix = "events.out.tfevents.";
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -39,20 +38,6 @@ void append_record(std::string& out, std::string_view data) {
   append_u32(out, masked_crc32c(data));
 }
 
-std::string valid_utf8(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const CodePoint point = decode_utf8(text);
-    if (point.value == CodePoint::kInvalid) {
-      append_utf8(out, 0xFFFD);
-    } else {
-      out += text.substr(0, point.length);
-    }
-    text.remove_prefix(point.length);
-  }
-  return out;
-}
-
 // TensorBoard orders the files of a folder by name. A file must not sort before one that is there,
 // even when a run resumes within a second or the clock was set back.
 int64_t next_file_time(const fs::path& folder) {
@@ -60,8 +45,8 @@ int64_t next_file_time(const fs::path& folder) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string file = entry.path().filename().string();
-    if (!file.starts_with(kFilePrefix)) continue;
-    const char* digits = file.c_str() + kFilePrefix.size();
+    if (!file.starts_with(kEventFilePrefix)) continue;
+    const char* digits = file.c_str() + kEventFilePrefix.size();
     const int64_t there = std::strtoll(digits, nullptr, 10);
     if (there < 9'999'999'999) time = std::max(time, there + 1);
   }
@@ -78,8 +63,8 @@ std::string host_name() {
 
 fs::path new_event_file(const fs::path& folder) {
   static std::atomic<int> uid{0};
-  return folder / fmt::format("{}{:010}.{}.{}.{}", kFilePrefix, next_file_time(folder), host_name(),
-                              getpid(), uid++);
+  return folder / fmt::format("{}{:010}.{}.{}.{}", kEventFilePrefix, next_file_time(folder),
+                              host_name(), getpid(), uid++);
 }
 
 }  // namespace

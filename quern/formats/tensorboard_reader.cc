@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "quern/base/bytes.h"
@@ -93,6 +94,24 @@ EventFile read_events(std::string_view bytes, std::string_view where) {
     file.events.push_back(std::move(event));
   }
   return file;
+}
+
+int64_t next_step(const fs::path& folder, std::string_view tag) {
+  int64_t next = 0;
+  std::error_code ignored;  // no folder, no steps
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kEventFilePrefix)) continue;
+    try {
+      for (const Event& event : read_events(read_file(entry.path()), name).events) {
+        const auto has_tag = [&](const EventValue& value) { return value.tag == tag; };
+        if (std::ranges::any_of(event.values, has_tag)) next = std::max(next, event.step + 1);
+      }
+    } catch (const FormatError&) {  // TensorBoard passes over what it cannot read, too
+      continue;
+    }
+  }
+  return next;
 }
 
 }  // namespace quern::formats

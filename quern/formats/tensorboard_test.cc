@@ -142,6 +142,19 @@ TEST_F(EventsTest, TheNextFileSortsLast) {
   EXPECT_THAT(names.back(), HasSubstr(".4000000001."));
 }
 
+TEST_F(EventsTest, StepsRiseFromFileToFile) {
+  EXPECT_EQ(next_step(folder_ / "missing", "why"), 0);
+  for (int64_t step = 0; step < 3; ++step) {
+    EXPECT_EQ(next_step(folder_, "why"), step);
+    EventWriter writer(folder_);
+    writer.text("why", step, "because");
+    writer.scalar("other", 90, 1);
+  }
+  write_file(folder_ / "events.out.tfevents.1000000000.host.1.0", std::string(40, 'x'));
+  EXPECT_EQ(next_step(folder_, "why"), 3);
+  EXPECT_EQ(next_step(folder_, "other"), 91);
+}
+
 TEST_F(EventsTest, FlushesOnRequest) {
   EventWriter writer(folder_);
   writer.scalar("x", 1, 1);
