@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
+#include "quern/base/evenly_spread.h"
 #include "quern/base/interrupt.h"
 #include "quern/base/strings.h"
 #include "quern/cli/explain.h"
 #include "quern/cli/row_input.h"
-#include "quern/explain/combinatorics.h"
 #include "quern/explain/row_explainer.h"
 #include "quern/explain/training_rows.h"
 
@@ -37,7 +37,7 @@ int explain_all(const Invocation& invocation, const ExplainFlags& flags, const r
     }
   }
   const std::vector<size_t> rows =
-      explain::evenly_spread(table.rows(), std::min(static_cast<size_t>(flags.rows), table.rows()));
+      evenly_spread(table.rows(), std::min(static_cast<size_t>(flags.rows), table.rows()));
   const InterruptGuard guard;
   explain::GlobalExplanation global =
       explain::explain_rows(explainer, run.pipeline, table, rows, question, *invocation.reporter);

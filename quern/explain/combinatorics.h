@@ -21,14 +21,6 @@ inline double choose(size_t n, size_t k) {
   return std::round(result);
 }
 
-/// `count` ≤ total of 0 … total - 1, as far apart as they can be.
-inline std::vector<size_t> evenly_spread(size_t total, size_t count) {
-  std::vector<size_t> places;
-  places.reserve(count);
-  for (size_t i = 0; i < count; ++i) places.push_back((2 * i + 1) * total / (2 * count));
-  return places;
-}
-
 /// 0 … n - 1 in a random order (Fisher-Yates).
 inline std::vector<size_t> random_order(size_t n, Random& random) {
   std::vector<size_t> order(n);

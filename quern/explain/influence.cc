@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "quern/base/error.h"
+#include "quern/base/evenly_spread.h"
 #include "quern/base/interrupt.h"
-#include "quern/explain/combinatorics.h"
 #include "quern/explain/training_rows.h"
 #include "quern/formats/safetensors.h"
 #include "quern/graph/plan.h"

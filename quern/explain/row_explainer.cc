@@ -8,11 +8,11 @@
 #include <optional>
 
 #include "quern/base/error.h"
+#include "quern/base/evenly_spread.h"
 #include "quern/base/interrupt.h"
 #include "quern/base/strings.h"
 #include "quern/data/table_reader.h"
 #include "quern/explain/attention_rollout.h"
-#include "quern/explain/combinatorics.h"
 #include "quern/explain/influence.h"
 #include "quern/explain/masked_novelty.h"
 #include "quern/explain/row_lime.h"
