@@ -45,6 +45,17 @@ class Report(house.TestCase):
     def events(self, run):
         return b"".join(path.read_bytes() for path in sorted(run.glob("events.out.tfevents.*")))
 
+    def assert_projector(self, run, rows, *columns):
+        """As many vectors of one width as labels; gives the labels."""
+        self.assertIn('tensor_path: "embeddings.tsv"', (run / "projector_config.pbtxt").read_text())
+        vectors = [line.split("\t") for line in (run / "embeddings.tsv").read_text().splitlines()]
+        self.assertEqual(len({len(vector) for vector in vectors}), 1)
+        self.assertGreater(len({tuple(vector) for vector in vectors}), rows / 2)
+        header, *labels = [line.split("\t") for line in (run / "metadata.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
+        self.assertEqual(header, list(columns))
+        self.assertEqual((len(vectors), len(labels)), (rows, rows))
+        return labels
+
     def test_classes(self):
         run, result = self.train_table("run", "class")
         page = self.page(run)
@@ -65,9 +76,17 @@ class Report(house.TestCase):
         events = self.events(run)
         for tag in [b"precision_recall/yes", b"pr_curves", b"validation/auc", b"final/auc", b"predictions", b"_hparams_/experiment"]:
             self.assertIn(tag, events)
+        folds = json.loads((run / "config.json").read_text())["encoder"]["copies"]
+        labels = self.assert_projector(run, result["validation"]["rows"] // folds, "label", "prediction")
+        self.assertEqual({label for label, _ in labels}, {"yes", "no"})
+        said_right = sum(label == said for label, said in labels) / len(labels)
+        self.assertAlmostEqual(said_right, right, delta=0.15)
 
     def test_values(self):
-        run, _ = self.train_table("run", "price")
+        run, result = self.train_table("run", "price")
+        folds = json.loads((run / "config.json").read_text())["encoder"]["copies"]
+        labels = self.assert_projector(run, result["validation"]["rows"] // folds, "label", "prediction")
+        self.assertGreater(len({float(label) for label, _ in labels}), 50)
         page = self.page(run)
         self.assertIn("Residual against prediction", page)
         self.assertGreaterEqual(page.count("<circle"), 60)
@@ -94,6 +113,7 @@ class Report(house.TestCase):
         wrong = int(re.search(r"(\d+) of \d+ validation rows are answered wrongly", page).group(1)) if "answered wrongly;" in page else 0
         self.assertEqual(page.count("<img src=\"data:image/png;base64,"), min(wrong, 24))
         self.assertIn("image-classification", self.card(run))
+        self.assert_projector(run, 32, "label", "prediction")
         self.assertEqual(self.events(run).count(b"\x89PNG\r\n\x1a\n"), min(wrong, 12) + min(32 - min(wrong, 12), 12))
 
     def test_recommendations(self):
@@ -121,6 +141,10 @@ class Report(house.TestCase):
         self.assertIn("Learning curves", self.page(run))
         self.assertIn("bits per byte", self.card(run, "Data and split", "Metrics and baseline"))
         self.assertIn(b"generation/different_pairs", self.events(run))
+        vocabulary = json.loads((run / "config.json").read_text())["vocab_size"]
+        labels = self.assert_projector(run, min(vocabulary, 2000), "token", "id")
+        self.assertEqual([int(id) for _, id in labels], list(range(len(labels))))
+        self.assertIn('"a"', [token for token, _ in labels])
 
     def test_side_by_side(self):
         first, one = self.train_table("first", "class")

@@ -1,21 +1,28 @@
 #!/usr/bin/env python3
 """Does the real TensorBoard read what Quern wrote?
 
-    tensorboard_check.py FOLDER [--require scalars,histograms,text,hparams,pr_curves,images]
+    tensorboard_check.py FOLDER [--require scalars,histograms,text,hparams,pr_curves,images,projector]
 
 Needs `pip install tensorboard`; run by hand, in a virtual environment. Every tag that the event
-files of FOLDER hold must come out of TensorBoard's own loader, with every value readable. Prints one
-line a kind; exits with 1 when a tag is lost, a value cannot be read, or a required kind is missing.
+files of FOLDER hold must come out of TensorBoard's own loader, with every value readable, and what
+lies there for the projector out of its plugin. Prints one line a kind; exits with 1 when a tag is
+lost, a value cannot be read, or a required kind or tag is missing.
 """
 import argparse
+import json
 import pathlib
 import struct
 import sys
 
-from tensorboard.backend.event_processing import event_accumulator, event_file_loader
+import numpy
+from tensorboard.backend.event_processing import data_provider, event_accumulator, event_file_loader
+from tensorboard.backend.event_processing import plugin_event_multiplexer
+from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import metadata as hparams
 from tensorboard.plugins.pr_curve import metadata as pr_curves
+from tensorboard.plugins.projector import projector_plugin
 from tensorboard.util import tensor_util
+from werkzeug.test import Client
 
 
 def written(folder):
@@ -98,10 +105,43 @@ def read(accumulator, tag, kind):
     return len(arrays)
 
 
+def projected(folder):
+    """Name -> points of the embeddings that the projector's own plugin serves from the folder."""
+    multiplexer = plugin_event_multiplexer.EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+    apps = projector_plugin.ProjectorPlugin(
+        base_plugin.TBContext(data_provider=provider, logdir=str(folder))).get_plugin_apps()
+
+    def get(route, **query):
+        response = Client(apps[route]).get(route, query_string=query)
+        if response.status_code != 200:
+            raise ValueError(f"{route}: {response.get_data(as_text=True)}")
+        return response.get_data()
+
+    if "." not in json.loads(get("/runs")):
+        raise ValueError("the projector sees no embeddings in the folder")
+    points = {}
+    for embedding in json.loads(get("/info", run="."))["embeddings"]:
+        name, (rows, width) = embedding["tensorName"], embedding["tensorShape"]
+        values = numpy.frombuffer(get("/tensor", run=".", name=name), dtype="float32")
+        if values.size != rows * width or not numpy.isfinite(values).all():
+            raise ValueError(f"{name}: {values.size} values for {rows} points of width {width}")
+        lines = get("/metadata", run=".", name=name).decode("utf-8").removesuffix("\n").split("\n")
+        columns = lines[0].count("\t") + 1
+        # As the page reads them: a header where there are several columns, blank lines dropped.
+        labels = [line for line in lines[1 if columns > 1 else 0:] if line.strip()]
+        if len(labels) != rows or any(line.count("\t") + 1 != columns for line in labels):
+            raise ValueError(f"{name}: {len(labels)} labels for {rows} points")
+        points[name] = rows
+    return points
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--require", default="", help="kinds that must be there, with commas")
+    parser.add_argument("--require", default="", help="kinds or tags that must be there, with commas")
     arguments = parser.parse_args()
 
     tags = written(arguments.folder)
@@ -118,10 +158,15 @@ def main():
             kinds.setdefault(kind, []).append((tag, count))
         except Exception as error:  # whatever TensorBoard raises is the finding
             failures.append(f"{tag}: {type(error).__name__}: {error}")
+    if (arguments.folder / "projector_config.pbtxt").exists():
+        try:
+            kinds["projector"] = list(projected(arguments.folder).items())
+        except Exception as error:
+            failures.append(f"projector: {type(error).__name__}: {error}")
     for kind, found in sorted(kinds.items()):
         print(f"{kind}: " + ", ".join(f"{tag} ({count})" for tag, count in found))
     wanted = [kind for kind in arguments.require.split(",") if kind]
-    failures += [f"nothing of the kind {kind}" for kind in wanted if kind not in kinds]
+    failures += [f"no kind and no tag {one}" for one in wanted if one not in kinds and one not in tags]
     for failure in failures:
         print("FAILED", failure, file=sys.stderr)
     return 1 if failures or not tags else 0

@@ -27,7 +27,7 @@ std::vector<JudgedRow> judge_classes(const RowReport& r) {
     const double probability = static_cast<double>(c.probabilities[row * c.classes + said]);
     out.push_back({row, r.pipeline->classes[stands],
                    fmt::format("{} ({:.2f})", r.pipeline->classes[said], probability), probability,
-                   said != stands});
+                   said != stands, r.pipeline->classes[said]});
   }
   return out;
 }
@@ -36,9 +36,9 @@ std::vector<JudgedRow> judge_values(const RowReport& r) {
   const task::OwnUnits units = task::own_units(*r.pipeline, *r.rows);
   std::vector<JudgedRow> out;
   for (size_t row = 0; row < units.targets.size(); ++row) {
-    out.push_back({row, fmt::format("{:.6g}", units.targets[row]),
-                   fmt::format("{:.6g}", units.predictions[row]),
-                   std::abs(units.targets[row] - units.predictions[row]), true});
+    const std::string said = fmt::format("{:.6g}", units.predictions[row]);
+    out.push_back({row, fmt::format("{:.6g}", units.targets[row]), said,
+                   std::abs(units.targets[row] - units.predictions[row]), true, said});
   }
   return out;
 }

@@ -15,6 +15,7 @@ struct JudgedRow {
   double weight = 0;         // by which errors are ordered: probability of the wrong answer, or the
                              // absolute residual
   bool wrong = false;
+  std::string answer;  // what it says without how surely
 };
 
 /// Every row of the part, in its order.

@@ -10,6 +10,7 @@
 #include "quern/infer/row_predictor.h"
 #include "quern/task/background.h"
 #include "quern/train/experiment_log.h"
+#include "quern/train/projector_points.h"
 #include "quern/train/row_calibration.h"
 #include "quern/train/row_data.h"
 #include "quern/train/row_events.h"
@@ -172,6 +173,11 @@ class RowTraining {
                                    : train_now(fold, engine, *problem);
     if (root() && (parts().size() == 1 || result.stopped_because != StopReason::kInterrupted))
       keep(fold, engine);
+    if (root() && fold == 0 && result.stopped_because != StopReason::kInterrupted) {
+      // Of one model alone: the vectors of two do not compare.
+      embeddings_ = embed_rows(config_.single(), engine.parameters(), data_->known().inputs,
+                               parts()[0].validation, *pool_);
+    }
     add(result, fold);
   }
 
@@ -281,6 +287,7 @@ class RowTraining {
     summary_.metrics_json = row_metrics_json(report, request_, summary_);
     summary_.conclusion = row_conclusion(report, summary_);
     write_row_events(folder_, report);
+    write_row_projector(folder_, report, embeddings_);
     write_file(folder_ / run::kReportFile, row_report_html(report));
     write_file(folder_ / run::kCardFile, row_model_card(report));
     for (size_t fold = 0; fold < parts().size(); ++fold) fs::remove_all(weights_of(fold));
@@ -300,6 +307,7 @@ class RowTraining {
   model::EncoderConfig config_;
   graph::ParameterStore parameters_;  // of all folds
   std::vector<float> answers_;        // (known rows, outputs), each by a model that did not see it
+  RowEmbeddings embeddings_;          // by the first fold's model
   double before_training_ = 0;        // seconds
   TrainSummary summary_;
 };

@@ -18,6 +18,7 @@
 #include "quern/task/generate.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/experiment_log.h"
+#include "quern/train/projector_points.h"
 #include "quern/train/regularisation.h"
 #include "quern/train/run_loop.h"
 #include "quern/train/run_metrics.h"
@@ -198,6 +199,7 @@ class TextTraining {
     for (uint64_t draw = 0; draw < kSamples; ++draw) {
       report.samples.push_back(sample(*engine_, draw));
     }
+    write_token_projector(folder_, engine_->parameters(), *task_.tokenizer);
     write_file(folder_ / run::kReportFile, report_html(report));
     write_file(folder_ / run::kCardFile, model_card(report));
     // Last: with this file the run counts as finished.
