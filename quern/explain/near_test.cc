@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <vector>
 
 #include "quern/base/error.h"
 #include "quern/explain/answer_gradient.h"
@@ -44,6 +46,38 @@ TEST(Lime, FindsALinearModel) {
   }
   EXPECT_EQ(lime_text(game, {}).samples, 5000U);
   EXPECT_EQ(lime_picture(game, {}).samples, 1000U);
+}
+
+/// The slope of a weighted line through what answers of six players do with how many are shown.
+double line_slope(const std::vector<double>& weights, const std::vector<double>& answers) {
+  double sum = 0, x = 0, y = 0, xx = 0, xy = 0;
+  for (size_t k = 0; k < weights.size(); ++k) {
+    const auto shown = static_cast<double>(k);
+    sum += weights[k];
+    x += weights[k] * shown;
+    y += weights[k] * answers[k];
+    xx += weights[k] * shown * shown;
+    xy += weights[k] * shown * answers[k];
+  }
+  return (sum * xy - x * y) / (sum * xx - x * x);
+}
+
+TEST(Lime, SamplesCountByTheirDistance) {
+  // Players alike: by symmetry every coefficient is the slope over the number shown.
+  const std::vector<double> answers = {0, 0, 0, 1, 4, 20, 70}, binomial = {1, 6, 15, 20, 15, 6, 1};
+  auto game = bit_game(6, [&](size_t s) { return answers[static_cast<size_t>(std::popcount(s))]; });
+  std::vector<double> text, picture;
+  for (size_t k = 0; k <= 6; ++k) {
+    const double distance = 1 - std::sqrt(static_cast<double>(k) / 6);
+    text.push_back(k == 6 ? 0 : std::exp(-std::pow(distance / 0.25, 2) / 2));  // all counts even
+    picture.push_back(binomial[k] * std::exp(-std::pow(distance / 0.25, 2) / 2));
+  }
+  const double by_text = line_slope(text, answers), by_picture = line_slope(picture, answers);
+  const LimeOptions options{.samples = 100000, .ridge = 0};
+  for (const double found : lime_text(game, options).coefficients)
+    EXPECT_NEAR(found, by_text, 0.02 * by_text);
+  for (const double found : lime_picture(game, options).coefficients)
+    EXPECT_NEAR(found, by_picture, 0.02 * by_picture);
 }
 
 TEST(Lime, StopsOnceTheOrderIsStable) {
