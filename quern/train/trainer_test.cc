@@ -25,7 +25,8 @@ task::TokenStream make_stream(uint64_t count, uint64_t seed) {
   Random random(seed, Stream::kTest);
   while (tokens.size() < count) {
     const auto first = static_cast<uint32_t>(random.below(kVocabulary));
-    for (uint32_t i = 0; i < 3; ++i) tokens.push_back((first + i * i) % kVocabulary);
+    for (uint32_t i = 0; i < 3; ++i)
+      tokens.push_back(static_cast<uint32_t>((first + i * i) % kVocabulary));
   }
   tokens.resize(count);
   return stream_of(std::move(tokens));
