@@ -104,8 +104,8 @@ struct EventFile {
 /// does not fit or a record that is no event.
 EventFile read_events(std::string_view bytes, std::string_view where);
 
-/// The step after the last that the folder's event files have of `tag`; 0 where they have none.
-/// Damaged files are passed over. Throws IoError.
+/// The step after the last that the newest of the folder's event files with `tag` has of it; 0
+/// where none has. Damaged files are passed over. Throws IoError.
 int64_t next_step(const fs::path& folder, std::string_view tag);
 
 }  // namespace quern::formats

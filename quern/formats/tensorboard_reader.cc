@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 
 #include "quern/base/bytes.h"
 #include "quern/base/error.h"
@@ -97,21 +98,26 @@ EventFile read_events(std::string_view bytes, std::string_view where) {
 }
 
 int64_t next_step(const fs::path& folder, std::string_view tag) {
-  int64_t next = 0;
+  std::vector<fs::path> files;
   std::error_code ignored;  // no folder, no steps
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kEventFilePrefix)) continue;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    if (entry.path().filename().string().starts_with(kEventFilePrefix))
+      files.push_back(entry.path());
+  // Names rise with time, and steps of a tag from file to file: the newest that has it tells.
+  std::ranges::sort(files, std::greater<>());
+  for (const fs::path& path : files) {
+    int64_t next = 0;
     try {
-      for (const Event& event : read_events(read_file(entry.path()), name).events) {
+      for (const Event& event : read_events(read_file(path), path.filename().string()).events) {
         const auto has_tag = [&](const EventValue& value) { return value.tag == tag; };
         if (std::ranges::any_of(event.values, has_tag)) next = std::max(next, event.step + 1);
       }
     } catch (const FormatError&) {  // TensorBoard passes over what it cannot read, too
       continue;
     }
+    if (next > 0) return next;
   }
-  return next;
+  return 0;
 }
 
 }  // namespace quern::formats
