@@ -32,7 +32,8 @@ struct Gemm {
 };
 
 /// Bytes of scratch that gemm() needs for these extents and orientations (pointers are not read).
-/// It may depend on nothing but the shape; 64-byte aligned scratch is expected.
+/// It depends on nothing but the shape and whether the processor has a tile unit; 64-byte aligned
+/// scratch is expected.
 size_t gemm_scratch(const Gemm& gemm);
 void gemm(const Context& context, const Gemm& gemm, std::byte* scratch);
 

@@ -8,16 +8,18 @@
 namespace quern::kernels::cpu {
 
 /// How gemm() cuts its work: by the shape only. An element of C is one chain of fused multiply-adds
-/// in the order of k within each block of k, whatever the tiles, so it depends neither on the
-/// number of threads nor on how many rows are computed together (m > 8).
+/// in the order of k within each block of k, or on the tile unit of steps over all of k, whatever
+/// the tiles, so it depends neither on the number of threads nor on how many rows are computed
+/// together (m > 8).
 struct GemmPlan {
   // A row or a few times a linear layer's weight: every weight is read once, nothing is packed.
   bool few_rows = false;
   // True: B is too large to pack beforehand: each task packs its columns of B for itself and
   // multiplies all rows. False: B is packed beforehand, and a task has some rows and columns.
   bool by_columns = false;
-  // A stands by columns and is small enough that all pack it beforehand: whole rows of it are read.
-  // (A by rows is multiplied where it stands.)
+  // A is small enough that all pack it beforehand, and stands by columns (whole rows of it are then
+  // read; A by rows is multiplied where it stands) or, for the tile unit, is needed by several
+  // tasks.
   bool pack_a_first = false;
   // Packed in parts for the tile unit (amx.h): A and B both, by whom `by_columns` says.
   bool on_tile_unit = false;

@@ -233,6 +233,26 @@ TEST_P(GemmTest, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+/// A (m,k) times B (k,n), or (n,k) with `transpose_b`; nothing more.
+std::vector<float> product(const std::vector<float>& a, const std::vector<float>& b, int64_t m,
+                           int64_t n, int64_t k, bool transpose_b = false) {
+  std::vector<float> c(static_cast<size_t>(m * n));
+  const Gemm g{.m = m,
+               .n = n,
+               .k = k,
+               .a = a.data(),
+               .lda = k,
+               .b = b.data(),
+               .ldb = transpose_b ? k : n,
+               .transpose_b = transpose_b,
+               .c = c.data(),
+               .ldc = n};
+  ThreadPool pool(1);
+  const Buffer scratch(gemm_scratch(g));
+  gemm(Context(pool), g, scratch.data());
+  return c;
+}
+
 // A row of A with one number other than zero: C is single products, so that what is lost of one is
 // not hidden in the rounding of a sum.
 TEST_P(GemmTest, AProductIsRoundedAsFloat32) {
@@ -243,19 +263,7 @@ TEST_P(GemmTest, AProductIsRoundedAsFloat32) {
   for (int64_t i = 0; i < kRows; ++i) {
     a[static_cast<size_t>(i * kDepth + i % kDepth)] = numbers[static_cast<size_t>(i)];
   }
-  std::vector<float> c(kRows * kColumns);
-  const Gemm g{.m = kRows,
-               .n = kColumns,
-               .k = kDepth,
-               .a = a.data(),
-               .lda = kDepth,
-               .b = b.data(),
-               .ldb = kColumns,
-               .c = c.data(),
-               .ldc = kColumns};
-  ThreadPool pool(1);
-  const Buffer scratch(gemm_scratch(g));
-  gemm(Context(pool), g, scratch.data());
+  const std::vector<float> c = product(a, b, kRows, kColumns, kDepth);
   for (int64_t i = 0; i < kRows; ++i) {
     for (int64_t j = 0; j < kColumns; ++j) {
       const double want = static_cast<double>(numbers[static_cast<size_t>(i)]) *
@@ -272,20 +280,7 @@ TEST_P(GemmTest, WhatIsNotFiniteStaysInItsRow) {
   const std::vector<float> b = random_floats(kSide * kSide, 2);
   a[3 * kSide + 5] = std::numeric_limits<float>::quiet_NaN();
   a[20 * kSide + 39] = std::numeric_limits<float>::infinity();
-  std::vector<float> c(kRows * kSide);
-  const Gemm g{.m = kRows,
-               .n = kSide,
-               .k = kSide,
-               .a = a.data(),
-               .lda = kSide,
-               .b = b.data(),
-               .ldb = kSide,
-               .transpose_b = true,
-               .c = c.data(),
-               .ldc = kSide};
-  ThreadPool pool(1);
-  const Buffer scratch(gemm_scratch(g));
-  gemm(Context(pool), g, scratch.data());
+  const std::vector<float> c = product(a, b, kRows, kSide, kSide, true);
   for (int64_t i = 0; i < kRows; ++i) {
     for (int64_t j = 0; j < kSide; ++j) {
       EXPECT_EQ(std::isfinite(c[static_cast<size_t>(i * kSide + j)]), i != 3 && i != 20) << i;
