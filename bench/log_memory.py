@@ -3,7 +3,8 @@
     python bench/log_memory.py [--rows 10000000] [--items 100000] [--users 200000] [--steps 20] [--quern build/release/quern]
 
 Writes a log of so many interactions (Zipf-like items, users in turn) to a temporary file, trains for a few steps, and prints peak
-resident memory beside the log's size. With --items as large as --rows it shows how a catalogue that does not fit is refused.
+resident memory beside the log's size. With --items above half of --rows all of them are taken in turn: --rows 15000000 --items
+10000000 shows how a catalogue that does not fit is refused.
 """
 
 import argparse
@@ -19,7 +20,8 @@ def write_log(path, options):
     with open(path, "w", encoding="ascii") as out:
         out.write("user_id,item_id,timestamp\n")
         for row in range(options.rows):
-            item = row if options.items >= options.rows else int(options.items * draw.random() ** 3)
+            many = 2 * options.items > options.rows
+            item = row % options.items if many else int(options.items * draw.random() ** 3)
             out.write(f"user{row % options.users},item{item},{1600000000 + row}\n")
 
 
