@@ -97,9 +97,7 @@ QUERN_AMX void add_steps_of_one_tile(const std::byte* a, const std::byte* b, int
 // Not on the stack: the compiler's intrinsic names only its first bytes as read.
 constexpr Configuration kConfiguration;
 
-QUERN_AMX void load_tile_configuration() {
-  _tile_loadconfig(&kConfiguration);
-}
+QUERN_AMX void load_tile_configuration() { _tile_loadconfig(&kConfiguration); }
 
 QUERN_AMX void release_tiles() { _tile_release(); }
 
