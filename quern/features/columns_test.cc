@@ -6,6 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <string>
+#include <vector>
 
 #include "quern/base/error.h"
 #include "quern/data/table_reader.h"
@@ -42,6 +44,22 @@ TEST(ColumnEncoder, NumbersArePlacesAmongTheTrainingQuantiles) {
   EXPECT_THAT(code, ElementsAre(1, 1, 0));
   ColumnEncoder::write_code(NAN, 3, code);
   EXPECT_THAT(code, ElementsAre(0, 0, 1));
+}
+
+TEST(ColumnEncoder, AValueThatFillsPiecesIsOneKnotAndTheOthersShareTheRest) {
+  // Nine of ten are 0; 5 comes often among the others, which are 1 … 100 once each.
+  std::string text = "x,y\n";
+  for (int i = 0; i < 1350; ++i) text += "0,a\n";
+  for (int i = 0; i < 50; ++i) text += "5,b\n";
+  for (int i = 1; i <= 100; ++i) text += std::to_string(i) + ",b\n";
+  const data::Table table = data::read_csv_text(text, "t");
+  const ColumnEncoder encoder =
+      ColumnEncoder::fit(table, data::infer_types(table, {}), "y", all(table), 12);
+  const std::vector<double>& knots = encoder.numbers()[0].knots;
+  ASSERT_EQ(knots.size(), 13U);
+  EXPECT_THAT(std::vector(knots.begin(), knots.begin() + 3), ElementsAre(0, 1, 5));
+  EXPECT_EQ(knots.back(), 100);
+  for (size_t i = 3; i < knots.size(); ++i) EXPECT_NEAR(knots[i] - knots[i - 1], 10, 5) << i;
 }
 
 TEST(ColumnEncoder, RareAndUnseenCategoriesAreUnknown) {
