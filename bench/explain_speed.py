@@ -10,7 +10,8 @@ RUN is a run over columns of numbers and categories, DATA the table with the row
   the same background;
 * more columns: wall time of shap's KernelExplainer, with as many samples as it takes by itself, around that transformer,
   over Quern's for the same accuracy. Accuracy is that of both on the run's own answers: what a value scatters over seeds,
-  as a share of the values' size. Quern's budget is the least of 64, 128, 256 … that scatters no more than shap.
+  as a share of the values' size. Quern's budget is the least of 2, 4, 8 … pairs of walks in every background row that
+  scatters no more than shap.
 
 Needs torch and shap for the last two. Rounds of the two are interleaved; the median counts.
 """
@@ -168,15 +169,16 @@ def times_for_accuracy(args, names, seeds=5):
             for seed in range(seeds):
                 numpy.random.seed(seed)
                 answers.append(explainer.shap_values(rows[row - 1:row], l1_reg=0, silent=True)[0])
-            wanted, budget, found = scatter(answers), 32, float("inf")
+            wanted, pairs, found = scatter(answers), 1, float("inf")
             while found > wanted:
-                budget *= 2
-                runs = [explain(args, row, "--method", "kernel", "--max-evals", budget, "--seed", seed)
+                pairs *= 2
+                budget = pairs * 2 * (len(names) - 1) + 2
+                runs = [explain(args, row, "--method", "permutation", "--max-evals", budget, "--seed", seed)
                         for seed in range(1, seeds + 1)]
                 found = scatter([[a["phi"] for a in sorted(run["attributions"], key=lambda a: a["name"])]
                                  for run in runs])
             theirs = seconds(lambda: peer.shap_values(draw(), l1_reg=0, silent=True))
-            ours = seconds(lambda: explain(args, row, "--method", "kernel", "--max-evals", budget))
+            ours = seconds(lambda: explain(args, row, "--method", "permutation", "--max-evals", budget))
             print(f"row {row}: shap scatters {wanted:.4f} and takes {theirs:.2f} s; quern {found:.4f} with {budget} "
                   f"evaluations, {ours:.2f} s (start of the program included)", flush=True)
             ratios.append(theirs / ours)

@@ -157,7 +157,7 @@ Action declare_explain(CLI::App& app, Invocation& invocation) {
   app.add_option("--tol", flags->tolerance,
                  "Sample until half of every 95 % interval is within this, in units of the answer")
       ->type_name("E");
-  app.add_option("--max-evals", flags->max_evaluations, "Evaluations at most (2 a part, and 2048)")
+  app.add_option("--max-evals", flags->max_evaluations, "Evaluations at most (by the method)")
       ->type_name("N");
   app.add_option("--background,--reference", flags->background,
                  "Rows that hidden columns take their values from (those kept by training)")

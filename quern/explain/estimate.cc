@@ -35,8 +35,15 @@ constexpr std::array kMethods = {Named{Method::kAuto, "auto"},
                                  Named{Method::kExpectedGradients, "eg"},
                                  Named{Method::kGradient, "gradient"}};
 
-size_t budget(size_t players, const EstimateOptions& options) {
-  return options.max_evaluations == 0 ? 2 * players + 2048 : options.max_evaluations;
+// Cases from which orders of their own say more of a game than a regression on coalitions does.
+constexpr size_t kManyCases = 8;
+
+size_t budget(Method method, size_t players, size_t cases, const EstimateOptions& options) {
+  constexpr size_t kRounds = 8;
+  if (options.max_evaluations > 0) return options.max_evaluations;
+  if (method == Method::kPermutation && cases > 1 && options.tolerance == 0)
+    return 2 + kRounds * 2 * (players - 1);
+  return 2 * players + 2048;
 }
 
 Attribution exact(Evaluator& evaluator) {
@@ -105,14 +112,22 @@ std::string_view method_name(Method method) {
   return "";
 }
 
-Choice choose_method(size_t players, const EstimateOptions& options) {
+Choice choose_method(size_t players, const EstimateOptions& options, size_t cases) {
   if (options.method != Method::kAuto) return {options.method, "asked for"};
-  if (players <= kExactPlayers && (size_t{1} << players) <= budget(players, options)) {
+  if (players <= kExactPlayers &&
+      (size_t{1} << players) <= budget(Method::kExact, players, cases, options)) {
     return {Method::kExact, fmt::format("{} players have {} coalitions: all of them are asked",
                                         players, size_t{1} << players)};
   }
   if (options.tree != nullptr) {
     return {Method::kOwen, fmt::format("{} players in groups: a group joins as one", players)};
+  }
+  if (cases >= kManyCases && budget(Method::kPermutation, players, cases, options) >=
+                                 least_evaluations(Method::kPermutation, players)) {
+    return {Method::kPermutation,
+            fmt::format("{} players have too many coalitions to ask all of them; each of {} "
+                        "background rows walks orders of its own",
+                        players, cases)};
   }
   if (players <= kLeveragePlayers) {
     return {Method::kLeverage,
@@ -158,7 +173,7 @@ Attribution estimate(Game& game, const EstimateOptions& options) {
                                  method_name(options.method)),
                      "leave --method out, or name another");
   }
-  const Choice choice = choose_method(game.players(), options);
+  const Choice choice = choose_method(game.players(), options, game.cases());
   const size_t least = least_evaluations(choice.method, game.players());
   if (options.max_evaluations > 0 && options.max_evaluations < least &&
       !(choice.method == Method::kExact && game.players() > kExactPlayers)) {
@@ -174,7 +189,7 @@ Attribution estimate(Game& game, const EstimateOptions& options) {
   if (choice.method == Method::kLime && game.players() > 0) {
     result = lime(game, options);
   } else {
-    Evaluator evaluator(game, options.max_evaluations);
+    Evaluator evaluator(game, budget(choice.method, game.players(), game.cases(), options));
     result = run(evaluator, choice.method, options);
   }
   result.method = method_name(choice.method);

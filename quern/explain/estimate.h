@@ -38,7 +38,8 @@ struct EstimateOptions {
   /// Sampling ends when half the 95 % interval of every player is at most this, in the units of
   /// the value. 0: when the evaluations are used up.
   double tolerance = 0;
-  /// Of the game, at most; 0: 2 players + 2048, or the least that the method takes.
+  /// Of the game, at most; 0: 2 players + 2048, or the least that the method takes; of a game of
+  /// several cases by kPermutation eight pairs of walks in each.
   size_t max_evaluations = 0;
   /// How players group, for kOwen, which `auto` then takes; null: neighbours in their order.
   const PartitionTree* tree = nullptr;
@@ -51,7 +52,7 @@ struct Choice {
   Method method = Method::kExact;
   std::string reason;
 };
-Choice choose_method(size_t players, const EstimateOptions& options);
+Choice choose_method(size_t players, const EstimateOptions& options, size_t cases = 1);
 
 /// The evaluations without which a method has nothing to say of so many players.
 size_t least_evaluations(Method method, size_t players);

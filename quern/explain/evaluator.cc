@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "quern/base/error.h"
 #include "quern/base/interrupt.h"
@@ -26,12 +27,18 @@ Evaluator::Evaluator(Game& game, size_t max_evaluations)
     : game_(game),
       players_(game.players()),
       limit_(max_evaluations == 0 ? 2 * players_ + 2048 : max_evaluations) {
-  Coalitions ends(players_);
-  ends.add();
-  if (players_ > 0) std::ranges::fill(ends.add(), uint8_t{1});
-  const std::vector<double> values = (*this)(ends);
-  base_ = values.front();
-  value_ = values.back();
+  Coalitions nobody(players_);
+  std::vector<size_t> case_of(game.cases());
+  std::iota(case_of.begin(), case_of.end(), size_t{0});
+  for (size_t i = 0; i < case_of.size(); ++i) nobody.add();
+  case_bases_ = in_cases(nobody, case_of);
+  base_ = std::accumulate(case_bases_.begin(), case_bases_.end(), 0.0) /
+          static_cast<double>(case_bases_.size());
+  value_ = base_;
+  if (players_ == 0) return;
+  Coalitions everybody(players_);
+  std::ranges::fill(everybody.add(), uint8_t{1});
+  value_ = (*this)(everybody).front();
 }
 
 size_t Evaluator::left() const { return interrupted() || used_ >= limit_ ? 0 : limit_ - used_; }
@@ -40,6 +47,17 @@ std::vector<double> Evaluator::operator()(const Coalitions& coalitions) {
   std::vector<double> values(coalitions.count());
   game_.evaluate(coalitions, values);
   used_ += values.size();
+  require_finite(coalitions, values);
+  return values;
+}
+
+std::vector<double> Evaluator::in_cases(const Coalitions& coalitions,
+                                        std::span<const size_t> case_of) {
+  std::vector<double> values(coalitions.count());
+  game_.evaluate_cases(coalitions, case_of, values);
+  used_cases_ += values.size();
+  used_ += used_cases_ / cases();
+  used_cases_ %= cases();
   require_finite(coalitions, values);
   return values;
 }

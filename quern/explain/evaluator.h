@@ -13,7 +13,7 @@ namespace quern::explain {
 void require_finite(const Coalitions& coalitions, std::span<const double> values);
 
 /// Asks a game in batches, counts the evaluations and refuses values that are not finite. The
-/// values of nobody and of everybody are asked once, at the start.
+/// values of nobody (in each case) and of everybody are asked once, at the start.
 class Evaluator {
  public:
   static constexpr size_t kBatch = 256;  // coalitions asked at a time
@@ -30,12 +30,20 @@ class Evaluator {
 
   std::vector<double> operator()(const Coalitions& coalitions);
 
+  size_t cases() const { return game_.cases(); }
+  /// (cases): the value of nobody in each.
+  std::span<const double> case_bases() const { return case_bases_; }
+  /// The value of each coalition in the case that is named; cases() of them count as one
+  /// evaluation.
+  std::vector<double> in_cases(const Coalitions& coalitions, std::span<const size_t> case_of);
+
   /// An attribution with what this knows, phi and errors zero.
   Attribution start() const;
 
  private:
   Game& game_;
-  size_t players_, limit_, used_ = 0;
+  size_t players_, limit_, used_ = 0, used_cases_ = 0;
+  std::vector<double> case_bases_;
   double base_ = 0, value_ = 0;
 };
 

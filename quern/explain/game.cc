@@ -19,19 +19,33 @@ void Coalitions::clear() {
   flags_.clear();
 }
 
+void Game::evaluate_cases(const Coalitions& coalitions, std::span<const size_t> /*case_of*/,
+                          std::span<double> values) {
+  evaluate(coalitions, values);
+}
+
 GroupedGame::GroupedGame(Game& game, std::vector<size_t> group_of)
     : game_(game), group_of_(std::move(group_of)) {
   for (const size_t group : group_of_) groups_ = std::max(groups_, group + 1);
 }
 
-void GroupedGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
+Coalitions GroupedGame::ungrouped(const Coalitions& coalitions) const {
   Coalitions whole(group_of_.size());
   for (size_t i = 0; i < coalitions.count(); ++i) {
     const auto flags = whole.add();
     for (size_t player = 0; player < flags.size(); ++player)
       flags[player] = coalitions[i][group_of_[player]];
   }
-  game_.evaluate(whole, values);
+  return whole;
+}
+
+void GroupedGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
+  game_.evaluate(ungrouped(coalitions), values);
+}
+
+void GroupedGame::evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                                 std::span<double> values) {
+  game_.evaluate_cases(ungrouped(coalitions), case_of, values);
 }
 
 std::vector<double> group_sums(std::span<const double> players, std::span<const size_t> group_of) {

@@ -43,6 +43,12 @@ class Game {
   /// Fills values (count): the value of each coalition. A value may depend on its coalition alone,
   /// neither on the batch around it nor on earlier calls.
   virtual void evaluate(const Coalitions& coalitions, std::span<double> values) = 0;
+  /// Of how many games this is the mean, 1 at least: one a background row, say.
+  virtual size_t cases() const { return 1; }
+  /// Fills values (count): the value of each coalition in the one case that `case_of` (count)
+  /// names, at 1 / cases() of what the mean over all of them takes.
+  virtual void evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                              std::span<double> values);
 };
 
 /// A game whose players come and go in groups: the places of one word, say.
@@ -53,9 +59,13 @@ class GroupedGame : public Game {
   GroupedGame(Game& game, std::vector<size_t> group_of);
   size_t players() const override { return groups_; }
   void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  size_t cases() const override { return game_.cases(); }
+  void evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                      std::span<double> values) override;
   const std::vector<size_t>& group_of() const { return group_of_; }
 
  private:
+  Coalitions ungrouped(const Coalitions& coalitions) const;
   Game& game_;
   std::vector<size_t> group_of_;
   size_t groups_ = 0;

@@ -120,6 +120,70 @@ TEST(Sampled, IntervalsHoldTheTruth) {
   }
 }
 
+/// A small network over columns and 20 background rows, all at random.
+MaskedRows network_over_rows(size_t columns, uint64_t seed) {
+  Random random(seed, Stream::kTest);
+  const auto draw = [&](size_t count) {
+    std::vector<double> values(count);
+    for (double& value : values) value = random.normal();
+    return values;
+  };
+  std::vector<std::vector<double>> background(20);
+  for (auto& row : background) row = draw(columns);
+  const auto model = [weights = draw(4 * columns)](const std::vector<double>& row) {
+    double product = 1;
+    for (auto w = weights.begin(); w != weights.end(); w += std::ssize(row))
+      product *= 1.2 + std::tanh(std::inner_product(row.begin(), row.end(), w, 0.0) / 2);
+    return product;
+  };
+  return {model, draw(columns), background};
+}
+
+/// The same game, its cases unseen.
+FunctionGame averaged(MaskedRows& rows) {
+  return {rows.players(), [&rows](std::span<const uint8_t> coalition) {
+            Coalitions one(coalition.size());
+            one.add(coalition);
+            double value = 0;
+            rows.evaluate(one, std::span(&value, 1));
+            return value;
+          }};
+}
+
+TEST(Cases, OrdersOfTheirOwnHaveLessErrorAndHonestIntervals) {
+  double own = 0, shared = 0;
+  size_t held = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    MaskedRows rows = network_over_rows(9, seed);
+    auto whole = averaged(rows);
+    const Attribution exact = by(Method::kExact, rows, 0);
+    const Attribution a = by(Method::kPermutation, rows, 100, seed);
+    const Attribution b = by(Method::kPermutation, whole, 100, seed);
+    EXPECT_EQ(a.evaluations, 2U + 6 * 16);
+    EXPECT_EQ(a.evaluations, b.evaluations);
+    EXPECT_LT(a.completeness_error(), 1e-9);
+    for (size_t i = 0; i < 9; ++i) {
+      own += std::pow(a.phi[i] - exact.phi[i], 2);
+      shared += std::pow(b.phi[i] - exact.phi[i], 2);
+      const auto interval = a.interval(i);
+      held += exact.phi[i] >= interval.low && exact.phi[i] <= interval.high ? 1 : 0;
+    }
+  }
+  EXPECT_LT(own, shared / 2);
+  EXPECT_GE(held, 324U);  // of 360, 342 expected
+  EXPECT_LE(held, 356U);
+}
+
+TEST(Cases, ManyAreChosenToWalkOrdersOfTheirOwn) {
+  MaskedRows rows = network_over_rows(14, 1);
+  const Attribution a = by(Method::kAuto, rows, 0);
+  EXPECT_EQ(a.method, "permutation");
+  EXPECT_THAT(a.reason, ::testing::HasSubstr("20 background rows"));
+  EXPECT_EQ(a.evaluations, 2U + 8 * 26);
+  EXPECT_EQ(by(Method::kAuto, rows, 40).method, "leverage");  // too few for two pairs of walks
+  EXPECT_EQ(choose_method(14, {}, 2).method, Method::kLeverage);
+}
+
 TEST(Sampled, StopsAtTheTolerance) {
   auto game = network(14, 5);
   for (const Method method : kSampled) {

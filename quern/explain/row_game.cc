@@ -2,26 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace quern::explain {
 namespace {
 
-constexpr size_t kFixed = static_cast<size_t>(infer::RowPredictor::kFixedBatch);
-constexpr size_t kMostRows = 8 * kFixed;
-
-/// Bytes of the background row's hidden features: equal ones give the same row.
-std::string hidden_values(const features::EncodedRows& rows, size_t row,
-                          std::span<const size_t> numbers, std::span<const size_t> categories) {
-  std::string key;
-  const auto append = [&](const auto& value) {
-    key.append(reinterpret_cast<const char*>(&value), sizeof value);
-  };
-  for (const size_t i : numbers) append(rows.places[row * static_cast<size_t>(rows.numbers) + i]);
-  for (const size_t i : categories)
-    append(rows.category_ids[row * static_cast<size_t>(rows.categories) + i]);
-  return key;
-}
+constexpr int64_t kFixed = infer::RowPredictor::kFixedBatch;
+constexpr int64_t kMostRows = 8 * kFixed;
 
 }  // namespace
 
@@ -66,43 +52,58 @@ std::string RowGame::mask_policy() const {
   return policy;
 }
 
+size_t RowGame::cases() const { return std::max<size_t>(1, static_cast<size_t>(background_.rows)); }
+
 void RowGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
   std::ranges::fill(values, 0.0);
   for (size_t i = 0; i < coalitions.count(); ++i) {
-    add(coalitions[i], i);
-    if (shares_.size() >= most_rows_) flush(values);
+    const size_t rows = hides_columns(coalitions[i]) ? cases() : 1;
+    for (size_t b = 0; b < rows; ++b) ask(coalitions[i], b, i, 1 / static_cast<double>(rows));
+    if (pending_.columns.rows >= most_rows_) flush(values);
   }
-  if (!shares_.empty()) flush(values);
+  flush(values);
 }
 
-void RowGame::add(std::span<const uint8_t> shown, size_t coalition) {
-  std::vector<size_t> numbers, categories;  // hidden
-  for (size_t i = 0; i < row_.parts.size(); ++i) {
-    if (shown[i] != 0) continue;
-    const RowPart& part = row_.parts[i];
-    numbers.insert(numbers.end(), part.numbers.begin(), part.numbers.end());
-    categories.insert(categories.end(), part.categories.begin(), part.categories.end());
+void RowGame::evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                             std::span<double> values) {
+  std::ranges::fill(values, 0.0);
+  for (size_t i = 0; i < coalitions.count(); ++i) {
+    ask(coalitions[i], case_of[i], i, 1);
+    if (pending_.columns.rows >= most_rows_) flush(values);
   }
-  const auto ask = [&](size_t background, double weight) {
-    add_row(shown, background);
-    shares_.push_back({coalition, weight});
+  flush(values);
+}
+
+bool RowGame::hides_columns(std::span<const uint8_t> shown) const {
+  for (size_t i = 0; i < row_.parts.size(); ++i)
+    if (shown[i] == 0 && row_.parts[i].kind == RowPart::Kind::kColumn) return true;
+  return false;
+}
+
+void RowGame::ask(std::span<const uint8_t> shown, size_t background, size_t value, double weight) {
+  // What the row is made of: its columns' values, and what is shown of words and patches.
+  std::string key;
+  const auto append = [&](const auto& feature) {
+    key.append(reinterpret_cast<const char*>(&feature), sizeof feature);
   };
-  if (numbers.empty() && categories.empty()) {
-    ask(0, 1);
-    return;
+  const features::EncodedRows& own = row_.inputs.columns;
+  for (size_t i = 0; i < row_.parts.size(); ++i) {
+    const RowPart& part = row_.parts[i];
+    if (part.kind != RowPart::Kind::kColumn) {
+      append(shown[i]);
+      continue;
+    }
+    const features::EncodedRows& from = shown[i] != 0 ? own : background_;
+    const size_t row = shown[i] != 0 ? 0 : background;
+    for (const size_t n : part.numbers)
+      append(from.places[row * static_cast<size_t>(from.numbers) + n]);
+    for (const size_t c : part.categories)
+      append(from.category_ids[row * static_cast<size_t>(from.categories) + c]);
   }
-  // Background rows that agree in what is hidden are asked once.
-  const auto rows = static_cast<size_t>(background_.rows);
-  std::map<std::string, size_t> places;
-  std::vector<std::pair<size_t, size_t>> distinct;  // row, how many agree
-  for (size_t b = 0; b < rows; ++b) {
-    const auto [found, fresh] =
-        places.emplace(hidden_values(background_, b, numbers, categories), distinct.size());
-    if (fresh) distinct.emplace_back(b, 0);
-    ++distinct[found->second].second;
-  }
-  for (const auto& [row, count] : distinct)
-    ask(row, static_cast<double>(count) / static_cast<double>(rows));
+  const auto [found, fresh] =
+      places_.emplace(std::move(key), static_cast<size_t>(pending_.columns.rows));
+  if (fresh) add_row(shown, background);
+  shares_.push_back({found->second, value, weight});
 }
 
 void RowGame::add_row(std::span<const uint8_t> shown, size_t background) {
@@ -198,16 +199,18 @@ void RowGame::add_picture(std::span<const uint8_t> shown) {
 }
 
 void RowGame::flush(std::span<double> values) {
+  if (pending_.columns.rows == 0) return;
   pending_.linear = task::linear_scores(pending_.columns, run_);
   const std::vector<float> answers = predictor_.predict_fixed(pending_, run_.pipeline.temperature);
   const auto outputs = static_cast<size_t>(run_.config.outputs);
-  for (size_t i = 0; i < shares_.size(); ++i) {
+  for (const Share& share : shares_) {
     const double value =
-        target_.of(run_.pipeline, std::span(answers).subspan(i * outputs, outputs));
-    values[shares_[i].coalition] += shares_[i].weight * value;
+        target_.of(run_.pipeline, std::span(answers).subspan(share.row * outputs, outputs));
+    values[share.value] += share.weight * value;
   }
-  answered_ += shares_.size();
+  answered_ += static_cast<uint64_t>(pending_.columns.rows);
   shares_.clear();
+  places_.clear();
   clear();
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "quern/explain/game.h"
@@ -28,10 +29,10 @@ struct RowTarget {
 
 /// One row as a game. A hidden column takes the values of the background rows, one after another,
 /// and the answers are averaged (the interventional expectation, Janzing et al. 2020, "Feature
-/// relevance quantification in explainable AI"). A hidden word's tokens, and the n-grams that touch
-/// it, are left out; those after it move up. A hidden patch has the mean colour of the training
-/// pictures. The linear model that answers start from scores what is left. All coalitions go
-/// through one plan, in batches.
+/// relevance quantification in explainable AI"): each is a case. A hidden word's tokens, and the
+/// n-grams that touch it, are left out; those after it move up. A hidden patch has the mean colour
+/// of the training pictures. The linear model that answers start from scores what is left. All
+/// coalitions go through one plan, in batches; rows of a batch that come out alike are asked once.
 class RowGame : public Game {
  public:
   /// Run, predictor and row must outlive the game. `background` holds the columns alone; it may be
@@ -41,6 +42,9 @@ class RowGame : public Game {
 
   size_t players() const override { return row_.parts.size(); }
   void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  size_t cases() const override;
+  void evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                      std::span<double> values) override;
   /// The rows that coalitions make with one background row, as they would be asked.
   task::RowInputs rows_of(const Coalitions& coalitions, size_t background);
   /// How hidden parts are hidden, for people.
@@ -50,10 +54,12 @@ class RowGame : public Game {
 
  private:
   struct Share {
-    size_t coalition;
+    size_t row;    // of those asked next
+    size_t value;  // that the row's answer is part of
     double weight;
   };
-  void add(std::span<const uint8_t> shown, size_t coalition);
+  bool hides_columns(std::span<const uint8_t> shown) const;
+  void ask(std::span<const uint8_t> shown, size_t background, size_t value, double weight);
   void add_row(std::span<const uint8_t> shown, size_t background);
   void clear();
   void add_columns(std::span<const uint8_t> shown, size_t background);
@@ -67,8 +73,9 @@ class RowGame : public Game {
   const ExplainedRow& row_;
   features::EncodedRows background_;
   RowTarget target_;
-  size_t most_rows_;         // asked at a time
-  task::RowInputs pending_;  // asked next
+  int64_t most_rows_;                               // asked at a time
+  task::RowInputs pending_;                         // asked next
+  std::unordered_map<std::string, size_t> places_;  // of what is asked next
   std::vector<Share> shares_;
   uint64_t answered_ = 0;
 };

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
-#include <span>
+#include <utility>
 #include <vector>
 
 #include "quern/explain/estimate.h"
+#include "quern/explain/explain_testing.h"
 
 namespace quern::explain {
 namespace {
@@ -15,8 +15,8 @@ namespace {
 using ::testing::DoubleNear;
 using ::testing::Pointwise;
 
-using Row = std::vector<double>;
-using Model = std::function<double(const Row&)>;
+using Row = MaskedRows::Row;
+using Model = MaskedRows::Model;
 constexpr size_t kBackground = 16;
 
 /// Row `i` of the table that tests/golden/shap_rows.py makes: 16 of background, then the explained.
@@ -52,20 +52,10 @@ double products(const Row& x) {
   return sum;
 }
 
-/// Hidden columns take the background's values, row after row.
-FunctionGame masked(Model model, size_t columns) {
-  return {columns, [model = std::move(model), columns](std::span<const uint8_t> shown) {
-            const Row row = row_of(kBackground, columns);
-            double sum = 0;
-            for (size_t b = 0; b < kBackground; ++b) {
-              Row mixed = row_of(b, columns);
-              for (size_t c = 0; c < columns; ++c) {
-                if (shown[c] != 0) mixed[c] = row[c];
-              }
-              sum += model(mixed);
-            }
-            return sum / kBackground;
-          }};
+MaskedRows masked(Model model, size_t columns) {
+  std::vector<Row> background;
+  for (size_t b = 0; b < kBackground; ++b) background.push_back(row_of(b, columns));
+  return {std::move(model), row_of(kBackground, columns), std::move(background)};
 }
 
 struct Golden {
