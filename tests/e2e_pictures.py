@@ -140,10 +140,13 @@ class Pictures(house.TestCase):
 
     def test_pictures_without_classes(self):
         data = self.make_folder("train", 2, 9)
-        images = self.folder / "t10k-images-idx3-ubyte"
+        images = self.folder / "digits" / "t10k-images-idx3-ubyte"
+        images.parent.mkdir()
         images.write_bytes(struct.pack(">IIII", 0x803, 2, 2, 2) + bytes(8))
         for path in (data / "lying", data / "lying" / "001.png", images):
             self.assert_fails(1, "train", path, "--out", self.folder / "run", says=["no classes", "folders named by class"])
+        for command in ("check", "train"):
+            self.assert_fails(1, command, images.parent, "--target", "label", says=["is no table", "t10k-images-idx3-ubyte"])
 
     def test_augmentation_is_said_and_same_at_any_number_of_threads(self):
         data = self.make_folder("train", 20, 11)

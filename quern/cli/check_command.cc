@@ -9,6 +9,7 @@
 #include "quern/cli/command_list.h"
 #include "quern/data/check/data_check.h"
 #include "quern/data/document_table.h"
+#include "quern/data/picture_tables.h"
 #include "quern/data/table_reader.h"
 #include "quern/features/pictures.h"
 
@@ -20,11 +21,13 @@ struct Flags {
   std::string against, html;
 };
 
-/// Tables and pictures as they are, anything else as texts.
+/// Tables and pictures as they are, anything else as texts. A folder of IDX files is refused with
+/// the tables, whose error names its files.
 bool holds_texts(std::span<const fs::path> paths, const run::Options& options) {
   return options.text("data.task") == "generate" ||
          std::all_of(paths.begin(), paths.end(), [](const fs::path& path) {
-           return data::table_layout(path) == data::TableLayout::kNone;
+           return data::table_layout(path) == data::TableLayout::kNone &&
+                  data::idx_pictures_in(path).empty();
          });
 }
 
