@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import random
 import re
 import unittest
@@ -54,6 +55,19 @@ class Recommend(house.TestCase):
             self.assertTrue((run / name).is_file(), name)
         self.assertEqual(self.ask(run, "--history", "item 3,item 4,item 5")[0], "item 6")
         self.assertEqual(self.ask(run, "--history", "item 3,item 4", "-k", "1"), ["item 5"])
+        self.assert_projector(run)
+
+    def assert_projector(self, run):
+        """The items' vectors, by how often they were taken; their cosines are those of recommend --similar."""
+        vectors = [[float(x) for x in line.split("\t")] for line in (run / "embeddings.tsv").read_text().splitlines()]
+        header, *labels = [line.split("\t") for line in (run / "metadata.tsv").read_text().splitlines()]
+        self.assertEqual((header, len(labels), len(vectors)), (["item", "taken"], 60, 60))
+        taken = [int(count) for _, count in labels]
+        self.assertEqual(taken, sorted(taken, reverse=True))
+        unit = {name: [x / math.hypot(*vector) for x in vector] for (name, _), vector in zip(labels, vectors)}
+        near = max((other for other in unit if other != "item 3"),
+                   key=lambda other: sum(x * y for x, y in zip(unit["item 3"], unit[other])))
+        self.assertEqual(self.ask(run, "--similar", "item 3")[0], near)
 
     def test_evaluates_a_log(self):
         run, result, _ = self.train("--set", "train.evaluate_every=120")

@@ -92,9 +92,6 @@ void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
   }
 }
 
-namespace {
-
-/// What stands for each item, as the model adds it up: (items + 1, width).
 std::vector<float> item_rows(const model::ModelConfig& config,
                              const graph::ParameterStore& parameters,
                              std::span<const int32_t> side) {
@@ -112,8 +109,6 @@ std::vector<float> item_rows(const model::ModelConfig& config,
   }
   return rows;
 }
-
-}  // namespace
 
 std::vector<float> similar_items(const model::ModelConfig& config,
                                  const graph::ParameterStore& parameters,

@@ -45,7 +45,13 @@ class ItemRanker {
   std::unique_ptr<Step> one_, many_;
 };
 
-/// Items by the cosine of their embeddings (own rows and side columns added up) with that of
+/// What stands for each item, its own row and its side columns added up: (items + 1, width). `side`
+/// as TraceOptions::side.
+std::vector<float> item_rows(const model::ModelConfig& config,
+                             const graph::ParameterStore& parameters,
+                             std::span<const int32_t> side);
+
+/// Items by the cosine of their embeddings (item_rows) with that of
 /// `item`: (items + 1) scores, the item's own left out (-infinity).
 std::vector<float> similar_items(const model::ModelConfig& config,
                                  const graph::ParameterStore& parameters,

@@ -1,10 +1,13 @@
 #include "quern/train/projector_points.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "quern/base/evenly_spread.h"
 #include "quern/base/readable_text.h"
 #include "quern/formats/projector.h"
+#include "quern/infer/item_ranker.h"
 #include "quern/infer/representation.h"
 #include "quern/train/row_errors.h"
 
@@ -61,6 +64,28 @@ void write_token_projector(const fs::path& folder, graph::ParameterStore& parame
     points.cells.push_back(
         {readable(tokenizer.token_bytes(static_cast<uint32_t>(id))), std::to_string(id)});
   }
+  formats::write_projector(folder, points);
+}
+
+void write_item_projector(const fs::path& folder, const model::ModelConfig& config,
+                          const graph::ParameterStore& parameters, std::span<const int32_t> side,
+                          const features::ItemVocabulary& items) {
+  std::vector<uint32_t> ids(items.size());
+  std::iota(ids.begin(), ids.end(), uint32_t{1});
+  const size_t shown = std::min(ids.size(), kProjectorPoints);
+  std::ranges::stable_sort(ids, std::greater<>(), [&](uint32_t id) { return items.count(id); });
+  const std::vector<float> rows = infer::item_rows(config, parameters, side);
+  const auto width = static_cast<size_t>(config.width);
+  std::vector<float> values;
+  values.reserve(shown * width);
+  formats::ProjectorPoints points{"items", width, {}, {"item", "taken"}, {}};
+  points.cells.reserve(shown);
+  for (const uint32_t id : std::span(ids).first(shown)) {
+    const std::span<const float> row = std::span(rows).subspan(id * width, width);
+    values.insert(values.end(), row.begin(), row.end());
+    points.cells.push_back({items.name(id), std::to_string(items.count(id))});
+  }
+  points.values = values;
   formats::write_projector(folder, points);
 }
 

@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "quern/base/file.h"
+#include "quern/features/item_sequences.h"
 #include "quern/features/tokenizer.h"
 #include "quern/graph/store.h"
+#include "quern/model/model_config.h"
 #include "quern/task/rows.h"
 #include "quern/train/row_report.h"
 
@@ -33,5 +35,11 @@ void write_row_projector(const fs::path& folder, const RowReport& report,
 /// The embeddings of the first tokens of the vocabulary, each with its text.
 void write_token_projector(const fs::path& folder, graph::ParameterStore& parameters,
                            const features::Tokenizer& tokenizer);
+
+/// The embeddings of the items that training saw most often, each with its name and how often.
+/// `side`: as TraceOptions::side.
+void write_item_projector(const fs::path& folder, const model::ModelConfig& config,
+                          const graph::ParameterStore& parameters, std::span<const int32_t> side,
+                          const features::ItemVocabulary& items);
 
 }  // namespace quern::train

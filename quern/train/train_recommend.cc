@@ -19,6 +19,7 @@
 #include "quern/task/item_scores.h"
 #include "quern/task/recommend.h"
 #include "quern/train/experiment_log.h"
+#include "quern/train/projector_points.h"
 #include "quern/train/recommend_report.h"
 #include "quern/train/regularisation.h"
 #include "quern/train/row_events.h"
@@ -328,6 +329,8 @@ class RecommendTraining {
     report.scores = baselines_;
     report.scores.insert(report.scores.begin(), scores_);
     write_recommend_events(folder_, report);
+    write_item_projector(folder_, config_, engine_->parameters(), pipeline_.sides.codes,
+                         pipeline_.items);
     write_file(folder_ / run::kReportFile, recommend_report_html(report));
     write_file(folder_ / run::kCardFile, recommend_model_card(report));
     // Last: with this file the run counts as finished.
