@@ -253,8 +253,21 @@ class RecommendTraining {
 
   template <typename Method>
   void score_baseline(const std::string& name, const Method& method) {
+    const Estimate estimate(static_cast<double>(tested_.size()));
+    const auto told = [&](size_t user, std::span<float> scores) {
+      tell_scored(name, user, estimate);
+      method(user, scores);
+    };
     baselines_.push_back(
-        task::score_method(name, tested_, pipeline_.items.size(), kShown, seed(), method));
+        task::score_method(name, tested_, pipeline_.items.size(), kShown, seed(), told));
+  }
+
+  void tell_scored(std::string_view name, size_t user, const Estimate& estimate) {
+    constexpr size_t kEvery = 64;
+    if (user == 0 || user % kEvery != 0) return;
+    reporter_.progress(
+        fmt::format("scoring {}: {} of {} users, {} left", name, user, tested_.size(),
+                    format_duration(estimate.seconds_left(static_cast<double>(user)))));
   }
 
   /// Before training, so that the time it takes is known when the steps are planned. They learn
@@ -316,7 +329,11 @@ class RecommendTraining {
     infer::ItemRanker ranker(config_, engine_->parameters(), pipeline_.items.counts(),
                              pipeline_.sides.codes, *pool_);
     task::RankKeeper keeper(tested_, pipeline_.items.size(), kShown);
-    ranker.rank(tested_.histories, [&](size_t, std::span<float> scores) { keeper.take(scores); });
+    const Estimate estimate(static_cast<double>(tested_.size()));
+    ranker.rank(tested_.histories, [&](size_t user, std::span<float> scores) {
+      tell_scored("the transformer", user, estimate);
+      keeper.take(scores);
+    });
     scores_ = keeper.scores("transformer", seed());
     summary_.metrics_json = metrics();
     summary_.conclusion = conclusion();
