@@ -34,7 +34,7 @@ std::vector<double> by_part(const model::EncoderConfig& config, const ExplainedR
       parts[i] += of_pixel * flow[columns + static_cast<size_t>(token)];
     }
     if (part.kind != RowPart::Kind::kWord) continue;
-    const Word& word = row.words[part.word];
+    const features::Word& word = row.words[part.word];
     for (size_t t = word.token_begin; t < std::min(word.token_end, row.tokens.size()); ++t)
       parts[i] += flow[columns + pictures + t];
   }

@@ -76,7 +76,7 @@ Explanation explain_prompt(run::Run& run, ThreadPool& pool, const PromptQuestion
   for (size_t player = 0; player < game.players(); ++player)
     player_of[game.word_of_player()[player]] = static_cast<int>(player);
   for (size_t i = 0; i < game.words().size(); ++i) {
-    const Word& word = game.words()[i];
+    const features::Word& word = game.words()[i];
     out.parts.push_back({word.special ? "special" : "word", word.text, "", player_of[i]});
   }
   GroupedGame grouped(

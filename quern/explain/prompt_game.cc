@@ -38,7 +38,7 @@ PromptGame::PromptGame(const run::Run& run, graph::ParameterStore& parameters, T
   // The last token of the continuation is never read.
   const size_t seen = std::min(prompt_.size(), context + 1 - continuation_.size());
   first_token_ = prompt_.size() - seen;
-  words_ = group_words(*run.tokenizer, prompt_);
+  words_ = features::group_words(*run.tokenizer, prompt_);
   for (size_t i = 0; i < words_.size(); ++i)
     if (words_[i].token_end > first_token_ && !words_[i].special) players_.push_back(i);
   length_ = static_cast<int64_t>(std::max(seen, beginning_.size()) + continuation_.size()) - 1;
@@ -102,7 +102,7 @@ void PromptGame::run_batch(std::span<double> values) {
 }
 
 std::pair<size_t, size_t> PromptGame::tokens_of(size_t player) const {
-  const Word& word = words_[players_[player]];
+  const features::Word& word = words_[players_[player]];
   return {std::max(word.token_begin, first_token_) - first_token_, word.token_end - first_token_};
 }
 

@@ -9,8 +9,8 @@
 
 #include "quern/base/thread_pool.h"
 #include "quern/explain/game.h"
-#include "quern/explain/words.h"
 #include "quern/features/tokenizer.h"
+#include "quern/features/words.h"
 #include "quern/graph/plan.h"
 #include "quern/run/run_folder.h"
 #include "quern/task/text_problem.h"
@@ -33,7 +33,7 @@ class PromptGame : public Game {
   size_t players() const override { return players_.size(); }
   void evaluate(const Coalitions& coalitions, std::span<double> values) override;
   /// All words of the prompt; players() of them are looked at.
-  std::span<const Word> words() const { return words_; }
+  std::span<const features::Word> words() const { return words_; }
   /// The word of each player.
   std::span<const size_t> word_of_player() const { return players_; }
   /// What is looked at of the prompt, then the continuation.
@@ -53,7 +53,7 @@ class PromptGame : public Game {
   std::vector<uint32_t> prompt_, continuation_, beginning_;
   bool probability_;
   size_t first_token_ = 0;  // of the prompt, that is looked at
-  std::vector<Word> words_;
+  std::vector<features::Word> words_;
   std::vector<size_t> players_;
   int64_t rows_ = 1, length_ = 1;  // of the plan
   graph::StateStore states_;

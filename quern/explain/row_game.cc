@@ -123,19 +123,14 @@ task::RowInputs RowGame::rows_of(const Coalitions& coalitions, size_t background
 
 void RowGame::add_columns(std::span<const uint8_t> shown, size_t background) {
   const features::EncodedRows& own = row_.inputs.columns;
-  std::vector<float>& places = pending_.columns.places;
-  std::vector<int32_t>& ids = pending_.columns.category_ids;
-  const size_t first_place = places.size(), first_id = ids.size();
-  places.insert(places.end(), own.places.begin(), own.places.end());
-  ids.insert(ids.end(), own.category_ids.begin(), own.category_ids.end());
+  features::EncodedRows& columns = pending_.columns;
+  columns.places.insert(columns.places.end(), own.places.begin(), own.places.end());
+  columns.category_ids.insert(columns.category_ids.end(), own.category_ids.begin(),
+                              own.category_ids.end());
   for (size_t i = 0; i < row_.parts.size(); ++i) {
     if (shown[i] != 0) continue;
-    for (const size_t n : row_.parts[i].numbers)
-      places[first_place + n] =
-          background_.places[background * static_cast<size_t>(background_.numbers) + n];
-    for (const size_t c : row_.parts[i].categories)
-      ids[first_id + c] =
-          background_.category_ids[background * static_cast<size_t>(background_.categories) + c];
+    task::lend_column(row_.parts[i].numbers, row_.parts[i].categories, background_, background,
+                      columns, static_cast<size_t>(columns.rows));
   }
 }
 
@@ -144,57 +139,18 @@ void RowGame::add_text(std::span<const uint8_t> shown) {
   for (size_t i = 0; i < row_.parts.size(); ++i) {
     if (row_.parts[i].kind == RowPart::Kind::kWord && shown[i] == 0) hidden[row_.parts[i].word] = 1;
   }
-  if (pending_.token_begins.empty()) pending_.token_begins.push_back(0);
-  for (size_t w = 0; w < row_.words.size(); ++w) {
-    const Word& word = row_.words[w];
-    const size_t end = std::min(word.token_end, row_.tokens.size());
-    for (size_t t = word.token_begin; t < end && hidden[w] == 0; ++t)
-      pending_.tokens.push_back(row_.tokens[t]);
-  }
-  pending_.token_begins.push_back(pending_.tokens.size());
-  if (run_.config.linear) pending_.columns.texts.push_back(text_without(hidden));
-  if (run_.config.ngram_buckets == 0) return;
-  if (pending_.ngram_begins.empty()) pending_.ngram_begins.push_back(0);
-  size_t first = 0;  // word that may touch the n-gram; n-grams come in order of their last word
-  for (const features::LocatedNgram& gram : row_.ngrams) {
-    while (first > 0 && row_.words[first - 1].end > gram.begin) --first;
-    while (first < row_.words.size() && row_.words[first].end <= gram.begin) ++first;
-    bool whole = true;
-    for (size_t w = first; w < row_.words.size() && row_.words[w].begin < gram.end; ++w)
-      whole = whole && hidden[w] == 0;
-    if (whole) pending_.ngrams.push_back(gram.row);
-  }
-  pending_.ngram_begins.push_back(pending_.ngrams.size());
-}
-
-std::string RowGame::text_without(std::span<const uint8_t> hidden) const {
-  std::string text;
-  for (size_t w = 0; w < row_.words.size(); ++w) {
-    const Word& word = row_.words[w];
-    if (hidden[w] != 0) {
-      text += ' ';  // what stands around it is not one word
-    } else {
-      text.append(row_.text, word.begin, word.end - word.begin);
-    }
-  }
-  return text;
+  task::add_text_without(run_.config, row_, hidden, pending_);
 }
 
 void RowGame::add_picture(std::span<const uint8_t> shown) {
   const features::EncodedRows& own = row_.inputs.columns;
-  const features::PictureFeature& picture = own.picture;
-  const auto channels = static_cast<size_t>(picture.channels);
   features::Pixels& pixels = pending_.columns.pixels;
   const size_t first = pixels.size();
   pixels.insert(pixels.end(), own.pixels.begin(), own.pixels.end());
+  const std::span<uint8_t> picture = std::span(pixels).subspan(first);
   for (size_t i = 0; i < row_.parts.size(); ++i) {
     if (shown[i] != 0) continue;
-    for (const uint32_t pixel : row_.parts[i].pixels) {
-      for (size_t c = 0; c < channels; ++c) {
-        pixels[first + pixel * channels + c] =
-            static_cast<uint8_t>(std::lround(255 * picture.mean[c]));
-      }
-    }
+    for (const uint32_t pixel : row_.parts[i].pixels) task::hide_pixel(own.picture, pixel, picture);
   }
 }
 

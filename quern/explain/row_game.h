@@ -64,7 +64,6 @@ class RowGame : public Game {
   void clear();
   void add_columns(std::span<const uint8_t> shown, size_t background);
   void add_text(std::span<const uint8_t> shown);
-  std::string text_without(std::span<const uint8_t> hidden) const;
   void add_picture(std::span<const uint8_t> shown);
   void flush(std::span<double> values);
 

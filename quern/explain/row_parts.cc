@@ -15,67 +15,31 @@ namespace {
 /// The columns, each with all the features it gives.
 void add_columns(const run::RowRun& run, const data::Table& table, size_t row,
                  ExplainedRow& taken) {
-  const features::ColumnEncoder& encoder = run.pipeline.columns;
-  std::map<std::string, size_t, std::less<>> places;
-  const auto part_of = [&](const std::string& column) -> RowPart& {
-    const auto [found, fresh] = places.emplace(column, taken.parts.size());
-    if (fresh) {
-      RowPart& part = taken.parts.emplace_back();
-      part.name = column;
-      part.value = table.cell(row, static_cast<size_t>(table.find(column)));
-    }
-    return taken.parts[found->second];
-  };
-  for (size_t i = 0; i < encoder.numbers().size(); ++i)
-    part_of(encoder.numbers()[i].column).numbers.push_back(i);
-  for (size_t i = 0; i < encoder.categories().size(); ++i)
-    part_of(encoder.categories()[i].column).categories.push_back(i);
+  for (task::ColumnFeatures& column : task::features_by_column(run.pipeline.columns)) {
+    RowPart& part = taken.parts.emplace_back();
+    part.name = column.column;
+    part.value = table.cell(row, static_cast<size_t>(table.find(column.column)));
+    part.numbers = std::move(column.numbers);
+    part.categories = std::move(column.categories);
+  }
 }
 
 void add_words(const run::RowRun& run, const std::string& text, ExplainedRow& taken) {
-  const features::Tokenizer& tokenizer = *run.tokenizer;
-  const std::vector<uint32_t> ids = tokenizer.encode(text);
-  taken.words = group_words(tokenizer, ids);
-  const size_t seen = std::min(ids.size(), static_cast<size_t>(run.config.trunk.context));
-  taken.tokens.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(seen));
-  // What the tokens stand for: a tokenizer that normalises gives other bytes than the text.
-  taken.text = tokenizer.decode(ids);
-  if (run.config.ngram_buckets > 0) {
-    taken.ngrams =
-        features::located_word_ngrams(taken.text, task::kBagOrders, run.config.ngram_buckets,
-                                      static_cast<size_t>(run.config.ngram_bag));
-  }
+  static_cast<task::WordedText&>(taken) = task::read_words(run.config, *run.tokenizer, text);
   for (size_t i = 0; i < taken.words.size(); ++i) {
-    const Word& word = taken.words[i];
+    const features::Word& word = taken.words[i];
     // The linear model that answers start from reads the whole text.
     const bool seen_as_terms =
         run.config.linear ||
         std::ranges::any_of(taken.ngrams, [&](const features::LocatedNgram& gram) {
           return gram.begin < word.end && word.begin < gram.end;
         });
-    if (word.special || (word.token_begin >= seen && !seen_as_terms)) continue;
+    if (word.special || (word.token_begin >= taken.tokens.size() && !seen_as_terms)) continue;
     RowPart& part = taken.parts.emplace_back();
     part.kind = RowPart::Kind::kWord;
     part.name = word.text;
     part.word = i;
   }
-}
-
-int64_t patch_side(const features::PictureFeature& picture, const PartOptions& options) {
-  const int64_t side = std::max(picture.height, picture.width);
-  return std::max<int64_t>(1, (side + options.patches - 1) / options.patches);
-}
-
-/// The label of each pixel (height · width).
-std::vector<uint32_t> patch_labels(const features::PictureFeature& picture,
-                                   const PartOptions& options) {
-  const int64_t side = patch_side(picture, options);
-  const int64_t across = (picture.width + side - 1) / side;
-  std::vector<uint32_t> labels;
-  for (int64_t y = 0; y < picture.height; ++y)
-    for (int64_t x = 0; x < picture.width; ++x)
-      labels.push_back(static_cast<uint32_t>(y / side * across + x / side));
-  return labels;
 }
 
 std::vector<uint32_t> segment_labels(const features::EncodedRows& columns, size_t segments) {
@@ -95,8 +59,8 @@ void add_patches(const PartOptions& options, ExplainedRow& taken) {
   const bool segmented = options.segments > 0;
   const std::vector<uint32_t> labels = segmented
                                            ? segment_labels(taken.inputs.columns, options.segments)
-                                           : patch_labels(picture, options);
-  const int64_t side = patch_side(picture, options);
+                                           : task::patch_labels(picture, options.patches);
+  const int64_t side = task::patch_side(picture, options.patches);
   std::map<uint32_t, size_t> places;
   for (uint32_t pixel = 0; pixel < labels.size(); ++pixel) {
     const auto [found, fresh] = places.emplace(labels[pixel], taken.parts.size());
@@ -124,7 +88,7 @@ std::optional<PartitionTree> tree_of(const ExplainedRow& row, const PartOptions&
   if (kind == RowPart::Kind::kColumn) return std::nullopt;
   if (kind == RowPart::Kind::kWord || options.segments > 0) return sequence_tree(row.parts.size());
   const features::PictureFeature& picture = row.inputs.columns.picture;
-  const int64_t side = patch_side(picture, options);
+  const int64_t side = task::patch_side(picture, options.patches);
   return grid_tree(static_cast<size_t>((picture.height + side - 1) / side),
                    static_cast<size_t>((picture.width + side - 1) / side));
 }

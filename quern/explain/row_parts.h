@@ -8,9 +8,8 @@
 
 #include "quern/data/table.h"
 #include "quern/explain/partition_tree.h"
-#include "quern/explain/words.h"
-#include "quern/features/word_ngrams.h"
 #include "quern/run/row_run.h"
+#include "quern/task/hiding.h"
 #include "quern/task/rows.h"
 
 namespace quern::explain {
@@ -25,18 +24,14 @@ struct RowPart {
   std::vector<uint32_t> pixels;             // of a patch: indices into (height · width)
 };
 
-/// One row taken apart.
-struct ExplainedRow {
+/// One row taken apart; words that the model cannot see are no parts.
+struct ExplainedRow : task::WordedText {
   task::RowInputs inputs;  // of this row alone
   std::vector<RowPart> parts;
-  std::string text;              // what the words' bytes are places in
-  std::vector<Word> words;       // of the text; words that the model cannot see are no parts
-  std::vector<uint32_t> tokens;  // of the text, as many as the model reads
-  std::vector<features::LocatedNgram> ngrams;
 };
 
 struct PartOptions {
-  int64_t patches = 8;  // of a picture's longer side
+  int64_t patches = task::kPatches;  // of a picture's longer side
   size_t segments = 0;  // superpixels of like colour in place of patches: about so many
 };
 

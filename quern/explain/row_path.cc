@@ -237,7 +237,7 @@ void RowPath::gather(std::span<const double> coordinates, std::span<double> play
         for (const size_t n : part.numbers) add(n, 1, width);
         for (const size_t c : part.categories) add(numbers + c, 1, width);
       } else if (tensor.kind == Tensor::Kind::kText && part.kind == RowPart::Kind::kWord) {
-        const Word& word = row_.words[part.word];
+        const features::Word& word = row_.words[part.word];
         const size_t end = std::min(word.token_end, row_.tokens.size());
         if (word.token_begin < end) add(word.token_begin, end - word.token_begin, width);
       } else if (tensor.kind == Tensor::Kind::kImage) {
@@ -258,7 +258,7 @@ void RowPath::gather_grams(std::span<const double> coordinates, std::span<double
     touched.clear();
     for (size_t i = 0; i < row_.parts.size(); ++i) {
       if (row_.parts[i].kind != RowPart::Kind::kWord) continue;
-      const Word& word = row_.words[row_.parts[i].word];
+      const features::Word& word = row_.words[row_.parts[i].word];
       if (word.begin < row_.ngrams[g].end && row_.ngrams[g].begin < word.end) touched.push_back(i);
     }
     for (const size_t i : touched)

@@ -3,8 +3,8 @@
 #include <queue>
 
 #include "quern/base/text_encoding.h"
+#include "quern/features/word_boundary.h"
 #include "quern/infer/generate.h"
-#include "quern/infer/word_boundary.h"
 
 namespace quern::infer {
 namespace {
@@ -67,14 +67,14 @@ NextWords next_words(Session& session, const features::Tokenizer& tokenizer,
     for (uint32_t token = 0; token < next.size(); ++token) {
       const double probability = path.probability * next[token];
       const bool special = tokenizer.is_special(token);
-      if (path.tokens.empty() && !special && continues_word(prompt, tokenizer.token_bytes(token))) {
+      if (path.tokens.empty() && !special && features::continues_word(prompt, tokenizer.token_bytes(token))) {
         continued += probability;
         continue;
       }
       if (probability < 1e-9) continue;
       const std::string text =
           special ? path.text : path.text + std::string(tokenizer.token_bytes(token));
-      const WordSplit split = split_first_word(text);
+      const features::WordSplit split = features::split_first_word(text);
       if (special || split.complete) {
         if (!split.word.empty()) words[split.word] += probability;
         continue;

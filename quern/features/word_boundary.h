@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace quern::infer {
+namespace quern::features {
 
 /// The first word of a text and whether it is known to end there: leading white space is left out;
 /// a word is a run of letters, marks, digits and inner apostrophes; a Han character, kana or Hangul
@@ -19,4 +19,4 @@ WordSplit split_first_word(std::string_view text);
 /// digits or apostrophes.
 bool continues_word(std::string_view text, std::string_view next);
 
-}  // namespace quern::infer
+}  // namespace quern::features

@@ -1,11 +1,11 @@
-#include "quern/infer/word_boundary.h"
+#include "quern/features/word_boundary.h"
 
 #include <utf8proc.h>
 
 #include "quern/base/text_encoding.h"
 #include "quern/features/tokenizer_unicode.h"
 
-namespace quern::infer {
+namespace quern::features {
 namespace {
 
 enum class Kind { kSpace, kWord, kApostrophe, kIdeograph, kOther };
@@ -14,10 +14,10 @@ Kind kind_of(char32_t c) {
   if (c == CodePoint::kInvalid) return Kind::kOther;
   if (c == U'\'' || c == U'’') return Kind::kApostrophe;
   const bool kana = c >= 0x3040 && c <= 0x30FF, hangul = c >= 0xAC00 && c <= 0xD7A3;
-  if (features::is_han(c) || kana || hangul) return Kind::kIdeograph;
-  const uint8_t classes = features::UnicodeClasses::get()[c];
-  if (classes & features::kSpaceClass) return Kind::kSpace;
-  if (classes & (features::kLetterClass | features::kNumberClass)) return Kind::kWord;
+  if (is_han(c) || kana || hangul) return Kind::kIdeograph;
+  const uint8_t classes = UnicodeClasses::get()[c];
+  if (classes & kSpaceClass) return Kind::kSpace;
+  if (classes & (kLetterClass | kNumberClass)) return Kind::kWord;
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   const bool mark = category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
                     category == UTF8PROC_CATEGORY_ME;
@@ -73,4 +73,4 @@ bool continues_word(std::string_view text, std::string_view next) {
   return joins(kind_of(decode_utf8(text.substr(begin - 1)).value)) && joins(kind_of(first.value));
 }
 
-}  // namespace quern::infer
+}  // namespace quern::features

@@ -1,11 +1,11 @@
-#include "quern/explain/words.h"
+#include "quern/features/words.h"
 
 #include "quern/base/text_encoding.h"
-#include "quern/infer/word_boundary.h"
+#include "quern/features/word_boundary.h"
 
-namespace quern::explain {
+namespace quern::features {
 
-std::vector<Word> group_words(const features::Tokenizer& tokenizer, std::span<const uint32_t> ids) {
+std::vector<Word> group_words(const Tokenizer& tokenizer, std::span<const uint32_t> ids) {
   std::vector<Word> words;
   size_t at = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -15,7 +15,7 @@ std::vector<Word> group_words(const features::Tokenizer& tokenizer, std::span<co
       const std::string& before = words.back().text;
       if (complete_utf8_prefix(before) < before.size()) return true;
       const bool blank = before.find_first_not_of(" \t") == std::string::npos;
-      return blank || infer::continues_word(before, bytes);
+      return blank || continues_word(before, bytes);
     }();
     if (!joins) words.push_back({"", i, i, at, at, special});
     Word& word = words.back();
@@ -27,4 +27,4 @@ std::vector<Word> group_words(const features::Tokenizer& tokenizer, std::span<co
   return words;
 }
 
-}  // namespace quern::explain
+}  // namespace quern::features

@@ -1,8 +1,8 @@
-#include "quern/explain/words.h"
+#include "quern/features/words.h"
 
 #include <gtest/gtest.h>
 
-namespace quern::explain {
+namespace quern::features {
 namespace {
 
 std::vector<std::string> texts_of(const std::vector<Word>& words) {
@@ -12,7 +12,7 @@ std::vector<std::string> texts_of(const std::vector<Word>& words) {
 }
 
 std::vector<Word> words_of(std::string_view text) {
-  const auto tokenizer = features::Tokenizer::byte_level();
+  const auto tokenizer = Tokenizer::byte_level();
   return group_words(*tokenizer, tokenizer->encode(text));
 }
 
@@ -31,7 +31,7 @@ TEST(Words, ChineseCharactersStayWholeAndApart) {
 }
 
 TEST(Words, SpecialTokensStandApartAndTakeNoBytes) {
-  const auto tokenizer = features::Tokenizer::byte_level();
+  const auto tokenizer = Tokenizer::byte_level();
   std::vector<uint32_t> ids = tokenizer->encode("ab");
   ids.insert(ids.begin() + 1, *tokenizer->end_of_text());
   const auto words = group_words(*tokenizer, ids);
@@ -45,4 +45,4 @@ TEST(Words, SpecialTokensStandApartAndTakeNoBytes) {
 TEST(Words, NoTokensNoWords) { EXPECT_TRUE(words_of("").empty()); }
 
 }  // namespace
-}  // namespace quern::explain
+}  // namespace quern::features

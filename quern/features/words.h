@@ -8,7 +8,7 @@
 
 #include "quern/features/tokenizer.h"
 
-namespace quern::explain {
+namespace quern::features {
 
 /// A word of a text as a model reads it: the word pieces [token_begin, token_end), which are the
 /// bytes [begin, end) of what the tokens decode to. White space goes with the word it leads to.
@@ -21,6 +21,6 @@ struct Word {
 
 /// Word pieces grouped to words. A piece that cuts a character is joined with the next, so a word
 /// is whole characters where the text is; pieces of Chinese stay as they are.
-std::vector<Word> group_words(const features::Tokenizer& tokenizer, std::span<const uint32_t> ids);
+std::vector<Word> group_words(const Tokenizer& tokenizer, std::span<const uint32_t> ids);
 
-}  // namespace quern::explain
+}  // namespace quern::features

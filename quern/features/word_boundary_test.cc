@@ -1,8 +1,8 @@
-#include "quern/infer/word_boundary.h"
+#include "quern/features/word_boundary.h"
 
 #include <gtest/gtest.h>
 
-namespace quern::infer {
+namespace quern::features {
 namespace {
 
 TEST(WordBoundary, AWordIsCompleteOnceSomethingElseFollows) {
@@ -55,4 +55,4 @@ TEST(WordBoundary, LettersGoOnWithAWordAndSpacesDoNot) {
 }
 
 }  // namespace
-}  // namespace quern::infer
+}  // namespace quern::features
