@@ -25,6 +25,7 @@ enum class Stream : uint32_t {
   kMix,
   kCoalition,
   kBackground,
+  kMask,
   kTest = 1000,
 };
 

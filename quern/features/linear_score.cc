@@ -46,7 +46,8 @@ TermBlock read_block(const formats::SafetensorsFile& file, const char* terms, co
 
 }  // namespace
 
-std::vector<float> LinearScore::scores(const SparseRows& rows) const {
+std::vector<float> linear_scores(const SparseRows& rows, std::span<const float> weights,
+                                 int64_t outputs) {
   const auto width = static_cast<size_t>(outputs);
   std::vector<float> out(rows.rows() * width);
   for (size_t row = 0; row < rows.rows(); ++row) {
@@ -58,6 +59,10 @@ std::vector<float> LinearScore::scores(const SparseRows& rows) const {
     }
   }
   return out;
+}
+
+std::vector<float> LinearScore::scores(const SparseRows& rows) const {
+  return linear_scores(rows, weights, outputs);
 }
 
 std::vector<float> LinearScore::scores(const ColumnEncoder& columns,

@@ -1,12 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "quern/base/file.h"
 #include "quern/features/linear_features.h"
 
 namespace quern::features {
+
+/// What weights (width + 1, outputs), the intercepts last, say of rows: (rows, outputs).
+std::vector<float> linear_scores(const SparseRows& rows, std::span<const float> weights,
+                                 int64_t outputs);
 
 /// A fitted linear model of the target, as a feature: its scores are what the transformer's answer
 /// starts from.

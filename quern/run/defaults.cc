@@ -215,6 +215,7 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("regularise.attention_dropout", 0.1);
   by_data("regularise.head_dropout", small ? 0.3 : 0.1);
   by_data("regularise.column_dropout", 0.0);
+  by_data("regularise.masked_inputs", 0.0);
   by_data("regularise.ema", small ? 0.99 : 0.995);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
   by_data("data.folds", facts.folds);

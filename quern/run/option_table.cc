@@ -136,6 +136,9 @@ constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"regularise.head_dropout", kNumber, "auto", "Dropout rate in the head", "", 0, 0.95, kTables},
     {"regularise.column_dropout", kNumber, "auto", "Rate of hiding a column's value while training",
      "", 0, 0.9, kTables},
+    {"regularise.masked_inputs", kNumber, "auto",
+     "Share of the rows whose parts are hidden at random while training, as explaining hides them",
+     "", 0, 0.9, kTables},
     {"regularise.ensemble", kInteger, "auto", "Members that share weights", "", 1, 64, kTables},
 
     {"train.candidates", kInteger, "auto",

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <optional>
 
 #include "quern/metrics/classification.h"
 #include "quern/metrics/linear_baseline.h"
@@ -50,13 +49,14 @@ class StartFitter {
  public:
   StartFitter(const run::RowPipeline& pipeline, const features::EncodedRows& rows,
               const RowTargets& targets, std::span<const uint32_t> folds, uint32_t count,
-              ThreadPool& pool)
+              ThreadPool& pool, bool keep_folds)
       : pipeline_(pipeline),
         rows_(rows),
         targets_(targets),
         folds_(folds),
         count_(count),
         pool_(pool),
+        keep_folds_(keep_folds),
         classify_(pipeline.task == "classify"),
         outputs_(classify_ ? pipeline.classes.size() : 1) {}
 
@@ -82,19 +82,23 @@ class StartFitter {
     LinearStart start;
     const Candidate chosen = all[best];
     start.scores = std::move(scores[best]);
-    std::optional<LinearBaseline> whole;
-    pool_.parallel_for(count_ - compared + 1, [&](size_t index, int) {
-      const uint32_t fold = compared + static_cast<uint32_t>(index);
-      if (fold < count_) {
-        score_fold(chosen, fold, start.scores);
-      } else {
-        whole = score_fold(chosen, count_, start.scores);
-      }
+    // What the comparison fitted is gone: to keep it, it is fitted again.
+    const uint32_t first = keep_folds_ ? 0 : compared;
+    std::vector<std::vector<float>> weights(count_ + 1);  // without each fold, and of all
+    pool_.parallel_for(weights.size() - first, [&](size_t index, int) {
+      const uint32_t fold = first + static_cast<uint32_t>(index);
+      const LinearBaseline model = score_fold(chosen, fold, start.scores);
+      for (const double weight : model.weights())
+        weights[fold].push_back(static_cast<float>(weight));
     });
     start.score.features = features_[static_cast<size_t>(chosen.kind)];
     start.score.outputs = static_cast<int64_t>(outputs_);
-    for (const double weight : whole->weights())
-      start.score.weights.push_back(static_cast<float>(weight));
+    start.score.weights = std::move(weights.back());
+    if (keep_folds_) {
+      weights.pop_back();
+      start.fold_of.assign(folds_.begin(), folds_.end());
+      start.fold_weights = std::move(weights);
+    }
     calibrate(start);
     start.how = fmt::format("{}, {} features, penalty {:g}",
                             chosen.margins ? "support vector machines"
@@ -202,6 +206,8 @@ class StartFitter {
         static_cast<float>(1 / metrics::fit_temperature({probabilities, labels, outputs_}));
     for (float& score : start.scores) score *= scale;
     for (float& weight : start.score.weights) weight *= scale;
+    for (std::vector<float>& weights : start.fold_weights)
+      for (float& weight : weights) weight *= scale;
   }
 
   const run::RowPipeline& pipeline_;
@@ -210,6 +216,7 @@ class StartFitter {
   std::span<const uint32_t> folds_;
   uint32_t count_;
   ThreadPool& pool_;
+  bool keep_folds_;
   bool classify_;
   size_t outputs_;
   features::LinearFeatures features_[2];
@@ -218,10 +225,18 @@ class StartFitter {
 
 }  // namespace
 
+std::vector<float> LinearStart::scores_like(size_t row, const features::ColumnEncoder& columns,
+                                            const features::EncodedRows& rows) const {
+  const uint32_t fold = fold_of.at(row);
+  return features::linear_scores(score.features.rows(columns, rows),
+                                 fold < fold_weights.size() ? fold_weights[fold] : score.weights,
+                                 score.outputs);
+}
+
 LinearStart fit_linear_start(const run::RowPipeline& pipeline, const features::EncodedRows& rows,
                              const RowTargets& targets, std::span<const uint32_t> folds,
-                             uint32_t count, ThreadPool& pool) {
-  return StartFitter(pipeline, rows, targets, folds, count, pool).fit();
+                             uint32_t count, ThreadPool& pool, bool keep_folds) {
+  return StartFitter(pipeline, rows, targets, folds, count, pool, keep_folds).fit();
 }
 
 }  // namespace quern::task

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -73,6 +75,30 @@ TEST(LinearStart, ScoresOfTrainingRowsAreOutOfFold) {
   const auto seen = start.score.scores(made.pipeline.columns, made.rows);
   EXPECT_GT(agreement(seen, made.targets, 0, kRows), 0.3);
   EXPECT_LT(agreement(start.scores, made.targets, 0, kRows), 0.2);
+}
+
+TEST(LinearStart, ChangedRowsAreScoredByTheWeightsThatDidNotSeeThem) {
+  constexpr size_t kRows = 120;
+  const Made made = make(kRows, false);
+  std::vector<uint32_t> folds(kRows);
+  for (size_t row = 0; row < kRows; ++row) folds[row] = static_cast<uint32_t>(row % 5);
+  ThreadPool pool(2);
+  const LinearStart start =
+      fit_linear_start(made.pipeline, made.rows, made.targets, folds, 4, pool, true);
+  EXPECT_EQ(start.scores,
+            fit_linear_start(made.pipeline, made.rows, made.targets, folds, 4, pool).scores);
+  const auto whole = start.score.scores(made.pipeline.columns, made.rows);
+  double apart = 0;
+  for (size_t row = 0; row < kRows; ++row) {
+    const auto scores =
+        start.scores_like(row, made.pipeline.columns, made.rows.select(std::array<size_t, 1>{row}));
+    ASSERT_EQ(scores.size(), 2U);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_NEAR(scores[i], start.scores[2 * row + i], 1e-4) << row;
+      apart = std::max(apart, std::abs(static_cast<double>(scores[i] - whole[2 * row + i])));
+    }
+  }
+  EXPECT_GT(apart, 0.01) << "not the weights of all rows";
 }
 
 TEST(LinearStart, RowsOutsideAllFoldsAreScoredByTheWholeModel) {

@@ -7,6 +7,7 @@
 
 #include "quern/base/random.h"
 #include "quern/features/word_ngrams.h"
+#include "quern/task/row_masker.h"
 #include "quern/task/text_windows.h"
 
 namespace quern::task {
@@ -46,64 +47,79 @@ class RowFiller {
   }
 
   void fill(int64_t b, int64_t row, uint64_t sample) {
-    Draws draws(noise_, sample);
-    const double drop = noise_ != nullptr ? noise_->column_dropout : 0;
-    fill_numbers(b, row, draws, drop);
-    fill_categories(b, row, draws, drop);
-    if (c_.has_image()) fill_image(b, row, sample);
-    if (c_.has_text()) fill_text(b, row, draws);
-    if (c_.ngram_buckets > 0) fill_ngrams(b, row, draws);
-    if (c_.linear) fill_linear(b, row);
+    const RowMasker* masker = noise_ != nullptr && row >= 0 ? noise_->masker : nullptr;
+    if (masker == nullptr || !masker->masks(sample)) {
+      fill_from(rows_, b, row, sample, noise_ != nullptr ? noise_->picture : PictureNoise{});
+      return;
+    }
+    // Hidden patches keep the mean colour.
+    PictureNoise noise = noise_->picture;
+    noise.strength = 0;
+    const RowInputs masked = masker->mask(rows_, static_cast<size_t>(row), noise_->lenders, sample);
+    fill_from(masked, b, 0, sample, noise);
   }
 
  private:
-  void fill_linear(int64_t b, int64_t row) {
+  /// From one of `rows`.
+  void fill_from(const RowInputs& rows, int64_t b, int64_t row, uint64_t sample,
+                 const PictureNoise& noise) {
+    Draws draws(noise_, sample);
+    const double drop = noise_ != nullptr ? noise_->column_dropout : 0;
+    fill_numbers(rows, b, row, draws, drop);
+    fill_categories(rows, b, row, draws, drop);
+    if (c_.has_image()) fill_image(rows, b, row, sample, noise);
+    if (c_.has_text()) fill_text(rows, b, row, draws);
+    if (c_.ngram_buckets > 0) fill_ngrams(rows, b, row, draws);
+    if (c_.linear) fill_linear(rows, b, row);
+  }
+
+  void fill_linear(const RowInputs& rows, int64_t b, int64_t row) {
     float* out = linear_ + b * c_.outputs;
     if (row < 0) {
       std::fill(out, out + c_.outputs, 0.0F);
     } else {
-      std::copy_n(rows_.linear.begin() + row * c_.outputs, c_.outputs, out);
+      std::copy_n(rows.linear.begin() + row * c_.outputs, c_.outputs, out);
     }
   }
 
-  void fill_numbers(int64_t b, int64_t row, Draws& draws, double drop) {
+  void fill_numbers(const RowInputs& rows, int64_t b, int64_t row, Draws& draws, double drop) {
     for (int64_t i = 0; i < c_.numbers; ++i) {
       float place = std::numeric_limits<float>::quiet_NaN();
       if (row >= 0 && !draws.hit(drop)) {
-        place = rows_.columns.places[static_cast<size_t>(row * c_.numbers + i)];
+        place = rows.columns.places[static_cast<size_t>(row * c_.numbers + i)];
       }
       features::ColumnEncoder::write_code(place, c_.number_bins,
                                           numbers_ + (b * c_.numbers + i) * c_.number_bins);
     }
   }
 
-  void fill_categories(int64_t b, int64_t row, Draws& draws, double drop) {
+  void fill_categories(const RowInputs& rows, int64_t b, int64_t row, Draws& draws, double drop) {
     if (categories_ == nullptr) return;
     const auto count = static_cast<int64_t>(c_.categories.size());
     int64_t first = 0;
     for (int64_t i = 0; i < count; ++i) {
       int32_t id = 0;
       if (row >= 0 && !draws.hit(drop))
-        id = rows_.columns.category_ids[static_cast<size_t>(row * count + i)];
+        id = rows.columns.category_ids[static_cast<size_t>(row * count + i)];
       categories_[b * count + i] = static_cast<int32_t>(first) + id;
       first += c_.categories[static_cast<size_t>(i)];
     }
   }
 
-  void fill_text(int64_t b, int64_t row, Draws& draws) {
+  void fill_text(const RowInputs& rows, int64_t b, int64_t row, Draws& draws) {
     const int64_t length = c_.trunk.context;
     int32_t* ids = ids_ + b * length;
     std::fill(ids, ids + length, 0);
     int64_t count = 0;
     if (row >= 0) {
-      const uint64_t begin = rows_.token_begins[static_cast<size_t>(row)];
-      count = static_cast<int64_t>(rows_.token_begins[static_cast<size_t>(row) + 1] - begin);
+      const uint64_t begin = rows.token_begins[static_cast<size_t>(row)];
+      count = static_cast<int64_t>(rows.token_begins[static_cast<size_t>(row) + 1] - begin);
       const double drop = noise_ != nullptr ? noise_->token_dropout : 0;
       for (int64_t t = 0; t < count; ++t) {
         const bool replace = draws.hit(drop);
         ids[t] = static_cast<int32_t>(
             replace ? draws.below(static_cast<uint64_t>(c_.trunk.vocabulary))
-                    : rows_.tokens[static_cast<size_t>(begin) + static_cast<size_t>(t)]);
+                    : rows.tokens[static_cast<size_t>(begin) + static_cast<size_t>(t)]);
       }
     }
     // An empty text still has one position to look at.
@@ -112,8 +128,9 @@ class RowFiller {
       sequence_lengths_[b] = static_cast<int32_t>(c_.columns() + c_.image_tokens()) + lengths_[b];
   }
 
-  void fill_image(int64_t b, int64_t row, uint64_t sample) {
-    const features::PictureFeature& feature = rows_.columns.picture;
+  void fill_image(const RowInputs& rows, int64_t b, int64_t row, uint64_t sample,
+                  const PictureNoise& noise) {
+    const features::PictureFeature& feature = rows.columns.picture;
     const auto size = static_cast<size_t>(feature.pixels());
     float* out = image_ + static_cast<size_t>(b) * size;
     if (row < 0) {
@@ -121,20 +138,20 @@ class RowFiller {
       return;
     }
     Random random(noise_ != nullptr ? noise_->seed : 0, Stream::kAugment, sample);
-    write_picture(feature, rows_.columns.picture_of(static_cast<size_t>(row)),
-                  noise_ != nullptr ? &noise_->picture : nullptr, random, out);
+    write_picture(feature, rows.columns.picture_of(static_cast<size_t>(row)),
+                  noise_ != nullptr ? &noise : nullptr, random, out);
   }
 
-  void fill_ngrams(int64_t b, int64_t row, Draws& draws) {
+  void fill_ngrams(const RowInputs& rows, int64_t b, int64_t row, Draws& draws) {
     int32_t* bag = ngrams_ + b * c_.ngram_bag;
     std::fill(bag, bag + c_.ngram_bag, -1);
     int64_t count = 0;
     if (row >= 0) {
-      const uint64_t begin = rows_.ngram_begins[static_cast<size_t>(row)];
-      const uint64_t end = rows_.ngram_begins[static_cast<size_t>(row) + 1];
+      const uint64_t begin = rows.ngram_begins[static_cast<size_t>(row)];
+      const uint64_t end = rows.ngram_begins[static_cast<size_t>(row) + 1];
       const double drop = noise_ != nullptr ? noise_->token_dropout : 0;
       for (uint64_t i = begin; i < end; ++i) {
-        if (!draws.hit(drop)) bag[count++] = rows_.ngrams[static_cast<size_t>(i)];
+        if (!draws.hit(drop)) bag[count++] = rows.ngrams[static_cast<size_t>(i)];
       }
     }
     const float scale = count > 0 ? 1.0F / static_cast<float>(count) : 0.0F;
@@ -228,7 +245,8 @@ void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
   const auto fill = [&](size_t b, int) {
     filler.fill(static_cast<int64_t>(b), indices[b], first_sample + b);
   };
-  for_rows(indices.size(), config.has_image() ? pool : nullptr, fill);
+  const bool masks = noise != nullptr && noise->masker != nullptr;
+  for_rows(indices.size(), config.has_image() || masks ? pool : nullptr, fill);
 }
 
 void balance_classes(RowTargets& targets) {
@@ -250,6 +268,7 @@ RowsProblem::RowsProblem(const model::EncoderConfig& config, const KnownRows& ro
       validation_(std::move(validation)),
       noise_(noise) {
   config_.validate();
+  noise_.lenders = train_;
 }
 
 void RowsProblem::declare(graph::ParameterStore& store) const {
@@ -319,6 +338,7 @@ void RowsProblem::fill_partners(uint64_t first, graph::Executor& executor) {
 /// Mixes another row into a sample's picture, or not; `row` becomes the other. Returns its share.
 double RowsProblem::mix_in(uint64_t sample, uint64_t& row, float* picture) const {
   const PictureNoise& noise = noise_.picture;
+  if (noise_.masker != nullptr && noise_.masker->masks(sample)) return 0;
   Random random(noise_.seed, Stream::kMix, sample);
   const double chance = random.uniform();
   if (chance >= noise.cutmix + noise.mixup) return 0;

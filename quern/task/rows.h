@@ -43,17 +43,21 @@ std::vector<float> linear_scores(const features::EncodedRows& rows, const run::R
 /// With all that a trained run keeps.
 RowInputs make_row_inputs(features::EncodedRows rows, const run::RowRun& run);
 
+class RowMasker;
+
 /// What a training row's input goes through, so that no single column is leant on.
 struct RowNoise {
   double column_dropout = 0;  // rate of a column's value being taken as missing or unknown
   double token_dropout = 0;   // rate of a token being replaced by another of the vocabulary
   PictureNoise picture;
+  const RowMasker* masker = nullptr;  // hides random parts of some rows; null: of none
+  std::span<const int64_t> lenders;   // rows that hidden columns take their values from
   uint64_t seed = 1;
 };
 
 /// Fills the inputs of a traced encoder: row b of the batch with row indices[b]; -1: a row of
-/// padding. `samples` names each row's draw; noise only where it is given. The pool's threads
-/// (null: this one) fill pictures.
+/// padding. `first_sample` + b names row b's draw; noise only where it is given. The pool's threads
+/// (null: this one) fill pictures and mask rows.
 void fill_rows(const model::EncoderConfig& config, const RowInputs& rows,
                std::span<const int64_t> indices, const graph::Executor& executor,
                const RowNoise* noise = nullptr, uint64_t first_sample = 0,
@@ -78,7 +82,8 @@ struct KnownRows {
 /// Learning a column from the others.
 class RowsProblem : public Problem {
  public:
-  /// `train` and `validation`: which of the rows; these must outlive the problem.
+  /// `train` and `validation`: which of the rows; these must outlive the problem. Rows lend each
+  /// other what `noise` hides within `train`.
   RowsProblem(const model::EncoderConfig& config, const KnownRows& rows, std::vector<int64_t> train,
               std::vector<int64_t> validation, const RowNoise& noise);
   /// Pictures are drawn by its threads from now on.

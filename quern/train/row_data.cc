@@ -217,14 +217,23 @@ void RowData::fit_linear() {
     fold_of.assign(known_rows(), count);
     for (size_t i = 0; i < dealt.size(); ++i) fold_of[i * stride] = dealt[i];
   }
-  linear_ = task::fit_linear_start(task_.pipeline, rows_, known_.targets, fold_of, count, pool_);
+  linear_ = task::fit_linear_start(task_.pipeline, rows_, known_.targets, fold_of, count, pool_,
+                                   masked_share() > 0);
   reporter_.note(
       fmt::format("the answer starts from a linear model's: {}; "
                   "override with model.linear",
                   linear_.how));
 }
 
+double RowData::masked_share() const { return options_.number("regularise.masked_inputs"); }
+
 void RowData::prepare(const model::EncoderConfig& config) {
+  if (masked_share() > 0) {
+    const task::RowMasker::Fitted fitted{&task_.pipeline.columns, tokenizer_.get(),
+                                         config.linear ? &linear_ : nullptr};
+    masker_ =
+        std::make_unique<task::RowMasker>(config, fitted, rows_.texts, masked_share(), seed());
+  }
   known_.inputs =
       task::make_row_inputs(std::move(rows_), config, tokenizer_.get(), std::move(linear_.scores));
 }
@@ -245,6 +254,7 @@ task::RowNoise RowData::noise() const {
   noise.column_dropout = options_.number("regularise.column_dropout");
   noise.token_dropout = options_.number("regularise.token_dropout");
   noise.picture = picture_noise();
+  noise.masker = masker_.get();
   noise.seed = seed();
   return noise;
 }

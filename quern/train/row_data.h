@@ -8,6 +8,7 @@
 #include "quern/features/tokenizer.h"
 #include "quern/run/options.h"
 #include "quern/task/linear_start.h"
+#include "quern/task/row_masker.h"
 #include "quern/task/row_scores.h"
 #include "quern/task/table_task.h"
 
@@ -75,6 +76,7 @@ class RowData {
   int64_t outputs() const;
   task::RowTargets targets_of(std::span<const size_t> rows) const;
   task::PictureNoise picture_noise() const;
+  double masked_share() const;
 
   run::Options& options_;
   Reporter& reporter_;
@@ -86,6 +88,7 @@ class RowData {
   std::vector<size_t> validated_;  // rows of any part's validation
   task::KnownRows known_;
   task::LinearStart linear_;
+  std::unique_ptr<task::RowMasker> masker_;
   std::vector<ScoredBaseline> baselines_;
 };
 
