@@ -128,15 +128,17 @@ class Rows(Explain):
 
     def test_events(self):
         """Every explanation adds itself to the run's events; --no-events, or a run that may only be read, does not."""
-        def texts():
-            return sum(path.read_bytes().count(b"explain/attributions/text")
+        def texts(tag=b"explain/attributions/text"):
+            return sum(path.read_bytes().count(tag)
                        for path in (self.run_folder / "inference").glob("events.out.tfevents.*"))
         ask = ["explain", self.run_folder, self.data, "--row", "2"]
         self.run_ok(*ask, "--no-events")
         self.assertFalse((self.run_folder / "inference").exists())
         self.run_ok(*ask)
         self.run_ok(*ask, "--json")
+        self.run_ok("explain", self.run_folder, self.data, "--global", "--rows", "2", "--json")
         self.assertEqual(texts(), 2)
+        self.assertEqual(texts(b"explain/importance/text"), 1)
         for path in (self.run_folder / "inference").iterdir():
             path.unlink()
         (self.run_folder / "inference").rmdir()

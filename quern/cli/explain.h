@@ -8,6 +8,7 @@
 #include "quern/cli/command.h"
 #include "quern/explain/estimate.h"
 #include "quern/explain/explanation.h"
+#include "quern/explain/global.h"
 
 namespace quern::cli {
 
@@ -44,6 +45,9 @@ void give_answer(const Invocation& invocation, const ExplainFlags& flags,
 /// Adds the explanations to the run's events, each at a step of its own, where they are wanted.
 void write_explanation_events(const Invocation& invocation, const ExplainFlags& flags,
                               std::span<const explain::Explanation> explanations);
+/// The same of what matters over a data set.
+void write_explanation_events(const Invocation& invocation, const ExplainFlags& flags,
+                              const explain::GlobalExplanation& global);
 /// Prints the explanation, writes its events, and its page where one is asked for.
 void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
                       const explain::Explanation& explanation);

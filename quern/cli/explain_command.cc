@@ -129,6 +129,15 @@ void write_explanation_events(const Invocation& invocation, const ExplainFlags& 
   });
 }
 
+void write_explanation_events(const Invocation& invocation, const ExplainFlags& flags,
+                              const explain::GlobalExplanation& global) {
+  if (!flags.events) return;
+  write_inference_events(flags.run, *invocation.reporter, [&](formats::EventWriter& events) {
+    explain::write_events(
+        events, formats::next_step(inference_folder(flags.run), explain::kImportanceText), global);
+  });
+}
+
 void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
                       const explain::Explanation& explanation) {
   give_answer(invocation, flags, explain::to_json(explanation), explain::terminal_text(explanation),

@@ -44,6 +44,7 @@ int explain_all(const Invocation& invocation, const ExplainFlags& flags, const r
   global.input = flags.input;
   give_answer(invocation, flags, explain::to_json(global), explain::terminal_text(global),
               [&] { return explain::to_html(global); });
+  write_explanation_events(invocation, flags, global);
   return 0;
 }
 

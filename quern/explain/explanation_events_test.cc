@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "quern/data/test_support.h"
 #include "quern/explain/contributions.h"
 #include "quern/formats/png.h"
@@ -31,8 +33,9 @@ Explanation example() {
 
 class ExplanationEvents : public data::FolderTest {
  protected:
-  /// All values of the event file that an explanation was written to.
-  std::vector<formats::EventValue> written(const Explanation& e, int64_t step) const {
+  /// All values of the event file that one was written to.
+  template <typename Explained>
+  std::vector<formats::EventValue> written(const Explained& e, int64_t step) const {
     formats::EventWriter events(folder_);
     write_events(events, step, e);
     events.flush();
@@ -61,6 +64,29 @@ TEST_F(ExplanationEvents, TellEachContributionWithItsInterval) {
   ASSERT_NE(months, std::string::npos) << text;
   ASSERT_NE(savings, std::string::npos) << text;
   EXPECT_LT(months, savings) << "the strongest stands first";
+}
+
+TEST_F(ExplanationEvents, TellWhatMattersOverADataSet) {
+  Explanation first = example(), second = example();
+  second.attribution.phi = {0.375, -0.75};
+  GlobalExplanation global = summarise(std::array{first, second}, 1);
+  global.input = "loans.csv";
+  const std::vector<formats::EventValue> values = written(global, 5);
+  ASSERT_EQ(values.size(), 1U);
+  EXPECT_EQ(values[0].tag, "explain/importance/text");
+  EXPECT_EQ(values[0].plugin, "text");
+  const std::string& text = values[0].texts.at(0);
+  EXPECT_THAT(text, HasSubstr("| explained | probability of class bad |"));
+  EXPECT_THAT(text, HasSubstr("| input | loans.csv |"));
+  EXPECT_THAT(text, HasSubstr("| rows | 2 |"));
+  // Mean sizes (0.25 + 0.75) / 2 and (0.125 + 0.375) / 2; the bootstrap draws one row twice, or
+  // both.
+  const size_t months = text.find("| months | 0.5 | 0.25 to 0.75 | -0.25 | 2 |");
+  const size_t savings = text.find("| savings | 0.25 | 0.125 to 0.375 | +0.125 | 2 |");
+  ASSERT_NE(months, std::string::npos) << text;
+  ASSERT_NE(savings, std::string::npos) << text;
+  EXPECT_LT(months, savings) << "the strongest stands first";
+  EXPECT_THAT(text, HasSubstr("bootstrap over rows"));
 }
 
 TEST_F(ExplanationEvents, ShowTheHeatMapOfAPicture) {

@@ -92,6 +92,31 @@ GlobalExplanation summarise(std::span<const Explanation> rows, uint64_t seed) {
   return global;
 }
 
+std::vector<std::string> importance_header(const GlobalExplanation& g) {
+  return {"part", "mean size, " + g.unit, "95 % interval", "mean where present", "rows"};
+}
+
+report::Rows importance_rows(const GlobalExplanation& g) {
+  constexpr size_t kMost = 50;
+  report::Rows rows;
+  for (size_t i = 0; i < std::min(kMost, g.parts.size()); ++i) {
+    const GlobalPart& part = g.parts[i];
+    rows.push_back({part.name, fmt::format("{:.4g}", part.importance.value),
+                    fmt::format("{:.3g} to {:.3g}", part.importance.low, part.importance.high),
+                    fmt::format("{:+.3g}", part.mean), fmt::format("{}", part.rows)});
+  }
+  return rows;
+}
+
+std::vector<std::string> sentences(const GlobalExplanation& g) {
+  return {fmt::format(
+              "Method: {}; {} evaluations; seed {}. Largest completeness error {:.2g}; the median "
+              "standard error of one contribution is {:.2g}. Intervals of importance are by "
+              "bootstrap over rows.",
+              g.method, g.evaluations, g.seed, g.completeness_error, g.standard_error),
+          "Hidden parts: " + g.mask_policy};
+}
+
 nlohmann::ordered_json to_json(const GlobalExplanation& g) {
   nlohmann::ordered_json json{{"run", g.run},
                               {"task", g.task},

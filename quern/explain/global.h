@@ -9,6 +9,7 @@
 
 #include "quern/explain/explanation.h"
 #include "quern/metrics/interval.h"
+#include "quern/report/html.h"
 
 namespace quern::explain {
 
@@ -35,6 +36,13 @@ struct GlobalExplanation {
 
 /// Sums up explanations of one target, bootstrap fixed by the seed.
 GlobalExplanation summarise(std::span<const Explanation> rows, uint64_t seed);
+
+/// What every way of showing it shows: "part", "mean size, UNIT", "95 % interval", "mean where
+/// present", "rows", and a row for each of the fifty strongest parts; how it was found and how sure
+/// it is.
+std::vector<std::string> importance_header(const GlobalExplanation& global);
+report::Rows importance_rows(const GlobalExplanation& global);
+std::vector<std::string> sentences(const GlobalExplanation& global);
 
 nlohmann::ordered_json to_json(const GlobalExplanation& global);
 std::string terminal_text(const GlobalExplanation& global, size_t most = 20);

@@ -104,14 +104,7 @@ std::string to_html(const GlobalExplanation& g) {
       "One dot a row. Right of the line the part raises the answer, left of it it lowers. Red: a "
       "high value of the column, blue: a low one, grey: not a number.");
   page.heading("Importance");
-  report::Rows rows;
-  for (const GlobalPart& part : g.parts) {
-    if (rows.size() == 50) break;
-    rows.push_back({part.name, fmt::format("{:.4g}", part.importance.value),
-                    fmt::format("{:.3g} to {:.3g}", part.importance.low, part.importance.high),
-                    fmt::format("{:+.3g}", part.mean), fmt::format("{}", part.rows)});
-  }
-  page.table({"part", "mean size, " + g.unit, "95 % interval", "mean where present", "rows"}, rows);
+  page.table(importance_header(g), importance_rows(g));
   const bool columns = !g.parts.empty() && g.parts.front().kind == "column";
   if (columns) {
     page.heading("How contributions depend on values");
@@ -121,11 +114,7 @@ std::string to_html(const GlobalExplanation& g) {
     page.svg(plots + "</div>");
   }
   page.heading("How sure this is");
-  page.paragraph(fmt::format(
-      "Method: {}; {} evaluations; seed {}. Largest completeness error {:.2g}; the median standard "
-      "error of one contribution is {:.2g}. Intervals of importance are by bootstrap over rows.",
-      g.method, g.evaluations, g.seed, g.completeness_error, g.standard_error));
-  page.paragraph("Hidden parts: " + g.mask_policy);
+  for (const std::string& line : sentences(g)) page.paragraph(line);
   return page.str();
 }
 
