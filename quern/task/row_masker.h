@@ -16,11 +16,11 @@
 namespace quern::task {
 
 /// Hides random parts of training rows as explaining hides them, so that the rows which an
-/// explanation puts together are like rows that training saw (Covert, Lundberg & Lee 2021,
-/// "Explaining by Removing", section 8: a model trained on masked inputs answers them by what is
-/// shown). Of a masked row a share is drawn evenly between 0 and 1, then each part is hidden by
-/// that chance: all hidden columns have the values of one other row. Where answers start from a
-/// linear model, the one that did not see the row scores what is left of it.
+/// explanation puts together are like rows that training saw (missingness during training: Covert,
+/// Lundberg & Lee 2021, "Explaining by Removing"). Of a masked row a share is drawn evenly between
+/// 0 and 1, then each part is hidden by that chance: all hidden columns have the values of one
+/// other row. Where answers start from a linear model, the one that did not see the row scores what
+/// is left of it.
 ///
 /// All draws follow from seed and sample.
 class RowMasker {
