@@ -4,26 +4,12 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
-namespace {
-std::atomic<long> allocations{0};
-}  // namespace
-
-// Counts every allocation of the test program, so that a test can show that there were none.
-// Not inlined: GCC would see free() meet the library's operator new.
-[[gnu::noinline]] void* operator new(size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+#include "quern/base/heap_counter_testing.h"
 
 namespace quern {
 namespace {
@@ -119,9 +105,9 @@ TEST(ThreadPool, AllocatesNothing) {
   ThreadPool pool(2);
   std::atomic<int> sum{0};
   pool.parallel_for(8, [&](size_t, int) { ++sum; });
-  const long before = allocations.load();
+  const uint64_t before = heap_allocations;
   for (int round = 0; round < 100; ++round) pool.parallel_for(8, [&](size_t, int) { ++sum; });
-  EXPECT_EQ(allocations.load(), before);
+  EXPECT_EQ(heap_allocations, before);
   EXPECT_EQ(sum, 808);
 }
 

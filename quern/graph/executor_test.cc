@@ -1,27 +1,12 @@
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
+#include "quern/base/heap_counter_testing.h"
 #include "quern/graph/graph_testing.h"
 #include "quern/graph/plan.h"
 #include "quern/tensor/buffer.h"
-
-namespace {
-std::atomic<uint64_t> heap_allocations{0};
-}
-
-// Out of line, or the compiler pairs the inlined malloc with a delete it does not know.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++heap_allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace quern::graph::testing {
 namespace {

@@ -1,25 +1,9 @@
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "quern/base/heap_counter_testing.h"
 #include "quern/infer/session.h"
 #include "quern/model/decoder.h"
 #include "quern/tensor/buffer.h"
-
-// Counts what this program allocates. Not inlined: GCC would see free() meet the library's operator
-// new.
-namespace {
-std::atomic<uint64_t> allocations{0};
-}
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace quern::infer {
 namespace {
@@ -44,9 +28,9 @@ class Preset : public testing::TestWithParam<const char*> {
   /// Allocations of any kind while `work` runs.
   template <typename Work>
   static uint64_t count(Work&& work) {
-    const uint64_t before = allocations + Buffer::allocations();
+    const uint64_t before = heap_allocations + Buffer::allocations();
     work();
-    return allocations + Buffer::allocations() - before;
+    return heap_allocations + Buffer::allocations() - before;
   }
 
   model::ModelConfig config_;

@@ -5,8 +5,9 @@
 namespace quern::kernels::cuda {
 
 SharedLibrary::SharedLibrary(std::initializer_list<const char*> names) {
+  // Never unloaded: what the vendor's libraries hold at their end would leak each time.
   for (const char* name : names) {
-    handle_ = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    handle_ = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (handle_ != nullptr) return;
     if (reason_.empty()) reason_ = dlerror();
   }
