@@ -1,3 +1,7 @@
+if(QUERN_BUILD_FUZZERS)
+  add_custom_target(fuzzers)
+endif()
+
 # quern_room(NAME [DEPS room...] [LIBS library...]): one folder under quern/ is one library,
 # quern_NAME, of every .cc beside its CMakeLists.txt and below, its tests (*_test.cc) one program,
 # quern_NAME_test, and its fuzz targets (*_fuzz.cc) one program each.
@@ -30,6 +34,7 @@ function(quern_room name)
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
       target_link_libraries(${target} PRIVATE quern_${name})
+      add_dependencies(fuzzers ${target})
     endforeach()
   endif()
 endfunction()
