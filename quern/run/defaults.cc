@@ -171,12 +171,20 @@ void decide_picture_noise(Options& options, const RowFacts& facts) {
   options.set("regularise.cutmix", mixes ? 0.3 : 0.0, Layer::kData, "augment = " + level);
 }
 
+constexpr size_t kManyRows = 10000;
+
 /// A linear model is the better half of what few rows say; many rows of columns say more than it
 /// sees, and training that starts from it stops early (bench/tables.py: Adult, bank, California).
 bool starts_from_linear(const RowFacts& facts) {
-  constexpr size_t kManyRows = 10000;
   if (facts.rows < 20) return false;
   return facts.text || (facts.columns > 0 && facts.rows < kManyRows);
+}
+
+/// Masked rows teach a model of many rows what an explanation asks, at no cost in accuracy; where
+/// the answer starts from a linear model they change next to nothing (bench/masked_inputs.py).
+double masked_share(const RowFacts& facts) {
+  const bool columns = facts.columns > 0 && !facts.text && facts.picture_side == 0;
+  return columns && facts.rows >= kManyRows ? 0.1 : 0.0;
 }
 
 void decide_row_size(Options& options, const RowFacts& facts) {
@@ -215,7 +223,7 @@ void decide_row_size(Options& options, const RowFacts& facts) {
   by_data("regularise.attention_dropout", 0.1);
   by_data("regularise.head_dropout", small ? 0.3 : 0.1);
   by_data("regularise.column_dropout", 0.0);
-  by_data("regularise.masked_inputs", 0.0);
+  by_data("regularise.masked_inputs", masked_share(facts));
   by_data("regularise.ema", small ? 0.99 : 0.995);
   by_data("regularise.ensemble", facts.text ? int64_t{4} : int64_t{16});
   by_data("data.folds", facts.folds);

@@ -7,12 +7,14 @@
 namespace quern::run {
 namespace {
 
-std::string_view linear_of(RowFacts facts) {
+std::string_view decided(std::string_view key, RowFacts facts) {
   static Options options;
   options = Options();
   decide_rows(options, facts);
-  return options.text("model.linear");
+  return options.text(key);
 }
+
+std::string_view linear_of(RowFacts facts) { return decided("model.linear", facts); }
 
 TEST(Defaults, EverySizeAndPresetMakesAModel) {
   for (const char* size : {"auto", "tiny", "small", "base", "large"}) {
@@ -51,6 +53,14 @@ TEST(RowDefaults, TextsAndFewRowsOfColumnsStartFromALinearModel) {
   EXPECT_EQ(linear_of({.rows = 10000, .columns = 5}), "false");
   EXPECT_EQ(linear_of({.rows = 10000, .text = true, .bytes = 80}), "true");
   EXPECT_EQ(linear_of({.rows = 500, .picture_side = 28}), "false");
+}
+
+TEST(RowDefaults, ManyRowsOfColumnsAreMasked) {
+  const auto masked = [](RowFacts facts) { return decided("regularise.masked_inputs", facts); };
+  EXPECT_EQ(masked({.rows = 10000, .columns = 5}), "0.1");
+  EXPECT_EQ(masked({.rows = 9999, .columns = 5}), "0");
+  EXPECT_EQ(masked({.rows = 10000, .columns = 5, .text = true, .bytes = 80}), "0");
+  EXPECT_EQ(masked({.rows = 10000, .columns = 5, .picture_side = 28}), "0");
 }
 
 }  // namespace
