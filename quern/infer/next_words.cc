@@ -67,7 +67,8 @@ NextWords next_words(Session& session, const features::Tokenizer& tokenizer,
     for (uint32_t token = 0; token < next.size(); ++token) {
       const double probability = path.probability * next[token];
       const bool special = tokenizer.is_special(token);
-      if (path.tokens.empty() && !special && features::continues_word(prompt, tokenizer.token_bytes(token))) {
+      if (path.tokens.empty() && !special &&
+          features::continues_word(prompt, tokenizer.token_bytes(token))) {
         continued += probability;
         continue;
       }
