@@ -92,7 +92,7 @@ class Generate(house.TestCase):
         self.assertEqual(len(texts), 1)
 
     def test_json(self):
-        result = self.generate("The", "--max-tokens", 5, "--show-probs", 5, "--json").json
+        result = self.generate("The miller", "--temperature", 0, "--max-tokens", 5, "--show-probs", 5, "--json").json
         self.assertEqual(result["tokens"], 5)
         self.assertEqual(len(result["steps"]), 5)
         for step in result["steps"]:
