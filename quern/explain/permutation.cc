@@ -63,7 +63,7 @@ void Walks::walk(uint64_t seed, size_t first, size_t rounds) {
   const std::vector<double> values = evaluator_.in_cases(coalitions, case_of);
   std::vector<double> sums(players);
   for (size_t walk = 0; walk < orders.size(); ++walk) {
-    const size_t in_case = walk / 2 % cases;
+    const size_t in_case = case_of[walk * inner];
     if (walk % 2 == 0) std::ranges::fill(sums, 0.0);
     add_contributions(evaluator_.case_bases()[in_case], evaluator_.value(), orders[walk],
                       std::span(values).subspan(walk * inner, inner), sums);
