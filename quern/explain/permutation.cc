@@ -43,17 +43,27 @@ class Walks {
   void tell(Attribution& result) const;
 
  private:
+  void walk_pairs(uint64_t seed, size_t first, size_t pairs);
+
   Evaluator& evaluator_;
   std::vector<Moments> moments_;  // (cases, players)
 };
 
 void Walks::walk(uint64_t seed, size_t first, size_t rounds) {
+  // Never cases × players × players at a time: a batch of coalitions is enough to ask.
+  const size_t most = std::max<size_t>(1, 8 * Evaluator::kBatch / (2 * (evaluator_.players() - 1)));
+  const size_t begin = first * evaluator_.cases(), end = begin + rounds * evaluator_.cases();
+  for (size_t pair = begin; pair < end; pair += most)
+    walk_pairs(seed, pair, std::min(most, end - pair));
+}
+
+void Walks::walk_pairs(uint64_t seed, size_t first, size_t pairs) {
   const size_t players = evaluator_.players(), inner = players - 1, cases = evaluator_.cases();
   std::vector<std::vector<size_t>> orders;
   Coalitions coalitions(players);
   std::vector<size_t> case_of;
-  for (size_t pair = 0; pair < rounds * cases; ++pair) {
-    Random random(seed, Stream::kCoalition, first * cases + pair);
+  for (size_t pair = first; pair < first + pairs; ++pair) {
+    Random random(seed, Stream::kCoalition, pair);
     orders.push_back(random_order(players, random));
     add_walk(orders.back(), coalitions);
     orders.emplace_back(orders.back().rbegin(), orders.back().rend());
