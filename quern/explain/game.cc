@@ -61,4 +61,17 @@ void FunctionGame::evaluate(const Coalitions& coalitions, std::span<double> valu
   for (size_t i = 0; i < coalitions.count(); ++i) values[i] = function_(coalitions[i]);
 }
 
+void CasesGame::evaluate(const Coalitions& coalitions, std::span<double> values) {
+  for (size_t i = 0; i < coalitions.count(); ++i) {
+    values[i] = 0;
+    for (size_t c = 0; c < cases_; ++c) values[i] += function_(coalitions[i], c);
+    values[i] /= static_cast<double>(cases_);
+  }
+}
+
+void CasesGame::evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                               std::span<double> values) {
+  for (size_t i = 0; i < coalitions.count(); ++i) values[i] = function_(coalitions[i], case_of[i]);
+}
+
 }  // namespace quern::explain

@@ -88,4 +88,21 @@ class FunctionGame : public Game {
   Function function_;
 };
 
+/// The mean of cases, given by a function of one coalition and one case.
+class CasesGame : public Game {
+ public:
+  using Function = std::function<double(std::span<const uint8_t> coalition, size_t in_case)>;
+  CasesGame(size_t players, size_t cases, Function function)
+      : players_(players), cases_(cases), function_(std::move(function)) {}
+  size_t players() const override { return players_; }
+  size_t cases() const override { return cases_; }
+  void evaluate(const Coalitions& coalitions, std::span<double> values) override;
+  void evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                      std::span<double> values) override;
+
+ private:
+  size_t players_, cases_;
+  Function function_;
+};
+
 }  // namespace quern::explain

@@ -121,7 +121,7 @@ TEST(Sampled, IntervalsHoldTheTruth) {
 }
 
 /// A small network over columns and 20 background rows, all at random.
-MaskedRows network_over_rows(size_t columns, uint64_t seed) {
+CasesGame network_over_rows(size_t columns, uint64_t seed) {
   Random random(seed, Stream::kTest);
   const auto draw = [&](size_t count) {
     std::vector<double> values(count);
@@ -136,11 +136,11 @@ MaskedRows network_over_rows(size_t columns, uint64_t seed) {
       product *= 1.2 + std::tanh(std::inner_product(row.begin(), row.end(), w, 0.0) / 2);
     return product;
   };
-  return {model, draw(columns), background};
+  return masked_rows(model, draw(columns), background);
 }
 
 /// The same game, its cases unseen.
-FunctionGame averaged(MaskedRows& rows) {
+FunctionGame averaged(CasesGame& rows) {
   return {rows.players(), [&rows](std::span<const uint8_t> coalition) {
             Coalitions one(coalition.size());
             one.add(coalition);
@@ -154,7 +154,7 @@ TEST(Cases, OrdersOfTheirOwnHaveLessErrorAndHonestIntervals) {
   double own = 0, shared = 0;
   size_t held = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
-    MaskedRows rows = network_over_rows(9, seed);
+    CasesGame rows = network_over_rows(9, seed);
     auto whole = averaged(rows);
     const Attribution exact = by(Method::kExact, rows, 0);
     const Attribution a = by(Method::kPermutation, rows, 100, seed);
@@ -174,8 +174,29 @@ TEST(Cases, OrdersOfTheirOwnHaveLessErrorAndHonestIntervals) {
   EXPECT_LE(held, 356U);
 }
 
+TEST(Cases, AreAskedByTheBatch) {
+  // A round of walks has 20 · 2 · 79 coalitions.
+  class Watched : public CasesGame {
+   public:
+    using CasesGame::CasesGame;
+    void evaluate_cases(const Coalitions& coalitions, std::span<const size_t> case_of,
+                        std::span<double> values) override {
+      most = std::max(most, coalitions.count());
+      CasesGame::evaluate_cases(coalitions, case_of, values);
+    }
+    size_t most = 0;
+  };
+  Watched game(80, 20, [](std::span<const uint8_t> coalition, size_t in_case) {
+    return static_cast<double>(coalition[in_case]);
+  });
+  const Attribution a = by(Method::kPermutation, game, 2 + 2 * 2 * 79);
+  EXPECT_EQ(a.evaluations, 2U + 2 * 2 * 79);
+  EXPECT_LE(game.most, 2048U);
+  for (size_t i = 0; i < 80; ++i) EXPECT_NEAR(a.phi[i], i < 20 ? 0.05 : 0, 1e-12) << i;
+}
+
 TEST(Cases, ManyAreChosenToWalkOrdersOfTheirOwn) {
-  MaskedRows rows = network_over_rows(14, 1);
+  CasesGame rows = network_over_rows(14, 1);
   const Attribution a = by(Method::kAuto, rows, 0);
   EXPECT_EQ(a.method, "permutation");
   EXPECT_THAT(a.reason, ::testing::HasSubstr("20 background rows"));

@@ -15,8 +15,8 @@ namespace {
 using ::testing::DoubleNear;
 using ::testing::Pointwise;
 
-using Row = MaskedRows::Row;
-using Model = MaskedRows::Model;
+using Row = TestRow;
+using Model = TestModel;
 constexpr size_t kBackground = 16;
 
 /// Row `i` of the table that tests/golden/shap_rows.py makes: 16 of background, then the explained.
@@ -52,10 +52,10 @@ double products(const Row& x) {
   return sum;
 }
 
-MaskedRows masked(Model model, size_t columns) {
+CasesGame masked(Model model, size_t columns) {
   std::vector<Row> background;
   for (size_t b = 0; b < kBackground; ++b) background.push_back(row_of(b, columns));
-  return {std::move(model), row_of(kBackground, columns), std::move(background)};
+  return masked_rows(std::move(model), row_of(kBackground, columns), std::move(background));
 }
 
 struct Golden {
