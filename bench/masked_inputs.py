@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from common import answers, paired, parser_of
 from sklearn.metrics import roc_auc_score
-from tables import SETS, splits
+from tables import SETS, chosen
 
 
 def masked(test, train, features, draws, seed):
@@ -61,20 +61,12 @@ def main():
     options = parser.parse_args()
     rates = [0.0, *(options.rate or [0.1, 0.25])]
     own_words = options.option
-    for name, (file, target, positive, how, dropped) in SETS.items():
-        if options.only and name not in options.only:
-            continue
-        table = pd.read_csv(options.data / file).drop(columns=dropped)
-        test_table = pd.read_csv(options.data / how) if isinstance(how, str) else None
-        features = [column for column in table if column != target]
+    for name, table, features, target, positive, parts in chosen(options):
         variance = 1 if positive else table[target].var()
         said = {rate: [] for rate in rates}  # each (copies + 1, rows): the rows as they are, then masked
         truths = []
         for seed in range(1, options.seeds + 1):
-            parts = [(None, None)] if test_table is not None else [*splits(table, target, how, seed)]
-            for part, (train_rows, test_rows) in enumerate(parts[:options.folds or None]):
-                train = table if train_rows is None else table.iloc[train_rows]
-                test = test_table if train_rows is None else table.iloc[test_rows]
+            for part, (train, test) in enumerate(parts(seed)):
                 truths.append((test[target] == positive if positive else test[target]).to_numpy())
                 asked = pd.concat([test[features], masked(test, train, features, options.draws, 1000 * seed + part)])
                 column = f"probability {positive}" if positive else "prediction"

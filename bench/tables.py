@@ -65,24 +65,31 @@ def splits(table, target, how, seed):
         yield next(KFold(round(1 / how), shuffle=True, random_state=seed).split(table))
 
 
-def main():
-    options = parser_of(__doc__, SETS).parse_args()
+def chosen(options):
+    """The data sets asked for: name, table, features, target, positive class, and what gives a seed's pairs of train and test."""
     for name, (file, target, positive, how, dropped) in SETS.items():
         if options.only and name not in options.only:
             continue
         table = pd.read_csv(options.data / file).drop(columns=dropped)
-        test_table = pd.read_csv(options.data / how) if isinstance(how, str) else None
-        features = [column for column in table if column != target]
+
+        def parts(seed, table=table, target=target, how=how):
+            if isinstance(how, str):
+                return [(table, pd.read_csv(options.data / how))]
+            rows = [*splits(table, target, how, seed)][:options.folds or None]
+            return [(table.iloc[train], table.iloc[test]) for train, test in rows]
+
+        yield name, table, [column for column in table if column != target], target, positive, parts
+
+
+def main():
+    options = parser_of(__doc__, SETS).parse_args()
+    for name, table, features, target, positive, parts in chosen(options):
         numbers = [column for column in features if pd.api.types.is_numeric_dtype(table[column])]
         words = [column for column in features if column not in numbers]
         for seed in range(1, options.seeds + 1):
             answered, truth, seconds = {}, [], 0
-            parts = [(None, None)] if test_table is not None else [*splits(table, target, how, seed)]
-            parts = parts[:options.folds or None]
             with tempfile.TemporaryDirectory() as folder:
-                for train_rows, test_rows in parts:
-                    train = table if train_rows is None else table.iloc[train_rows]
-                    test = test_table if train_rows is None else table.iloc[test_rows]
+                for train, test in parts(seed):
                     said = test[target] == positive if positive else test[target]
                     learnt = train[target] == positive if positive else train[target]
                     truth.append(said.to_numpy())
