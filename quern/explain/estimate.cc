@@ -43,7 +43,7 @@ size_t budget(Method method, size_t players, size_t cases, const EstimateOptions
   if (options.max_evaluations > 0) return options.max_evaluations;
   if (method == Method::kPermutation && cases > 1 && options.tolerance == 0)
     return 2 + kRounds * 2 * (players - 1);
-  return 2 * players + 2048;
+  return usual_evaluations(players);
 }
 
 Attribution exact(Evaluator& evaluator) {

@@ -38,7 +38,7 @@ struct EstimateOptions {
   /// Sampling ends when half the 95 % interval of every player is at most this, in the units of
   /// the value. 0: when the evaluations are used up.
   double tolerance = 0;
-  /// Of the game, at most; 0: 2 players + 2048, or the least that the method takes; of a game of
+  /// Of the game, at most; 0: usual_evaluations, or the least that the method takes; of a game of
   /// several cases by kPermutation eight pairs of walks in each.
   size_t max_evaluations = 0;
   /// How players group, for kOwen, which `auto` then takes; null: neighbours in their order.

@@ -26,7 +26,7 @@ void require_finite(const Coalitions& coalitions, std::span<const double> values
 Evaluator::Evaluator(Game& game, size_t max_evaluations)
     : game_(game),
       players_(game.players()),
-      limit_(max_evaluations == 0 ? 2 * players_ + 2048 : max_evaluations) {
+      limit_(max_evaluations == 0 ? usual_evaluations(players_) : max_evaluations) {
   Coalitions nobody(players_);
   std::vector<size_t> case_of(game.cases());
   std::iota(case_of.begin(), case_of.end(), size_t{0});

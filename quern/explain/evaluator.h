@@ -12,13 +12,16 @@ namespace quern::explain {
 /// Throws Error("not_finite") where the value of a coalition is none.
 void require_finite(const Coalitions& coalitions, std::span<const double> values);
 
+/// Where no limit is given, as shap's KernelExplainer has it.
+inline size_t usual_evaluations(size_t players) { return 2 * players + 2048; }
+
 /// Asks a game in batches, counts the evaluations and refuses values that are not finite. The
 /// values of nobody (in each case) and of everybody are asked once, at the start.
 class Evaluator {
  public:
   static constexpr size_t kBatch = 256;  // coalitions asked at a time
 
-  /// `max_evaluations` 0: 2 players + 2048.
+  /// `max_evaluations` 0: usual_evaluations.
   Evaluator(Game& game, size_t max_evaluations);
 
   size_t players() const { return players_; }

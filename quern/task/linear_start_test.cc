@@ -63,11 +63,17 @@ Made make(size_t rows, bool follows) {
   return made;
 }
 
+/// The fold of each row.
+std::vector<uint32_t> in_turn(size_t rows, size_t folds) {
+  std::vector<uint32_t> fold_of(rows);
+  for (size_t row = 0; row < rows; ++row) fold_of[row] = static_cast<uint32_t>(row % folds);
+  return fold_of;
+}
+
 TEST(LinearStart, ScoresOfTrainingRowsAreOutOfFold) {
   constexpr size_t kRows = 120;
   const Made made = make(kRows, false);
-  std::vector<uint32_t> folds(kRows);
-  for (size_t row = 0; row < kRows; ++row) folds[row] = static_cast<uint32_t>(row % 4);
+  const std::vector<uint32_t> folds = in_turn(kRows, 4);
   ThreadPool pool(2);
   const LinearStart start =
       fit_linear_start(made.pipeline, made.rows, made.targets, folds, 4, pool);
@@ -80,8 +86,7 @@ TEST(LinearStart, ScoresOfTrainingRowsAreOutOfFold) {
 TEST(LinearStart, ChangedRowsAreScoredByTheWeightsThatDidNotSeeThem) {
   constexpr size_t kRows = 120;
   const Made made = make(kRows, false);
-  std::vector<uint32_t> folds(kRows);
-  for (size_t row = 0; row < kRows; ++row) folds[row] = static_cast<uint32_t>(row % 5);
+  const std::vector<uint32_t> folds = in_turn(kRows, 5);
   ThreadPool pool(2);
   const LinearStart start =
       fit_linear_start(made.pipeline, made.rows, made.targets, folds, 4, pool, true);
