@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -216,22 +215,21 @@ int bench_machine(Invocation& invocation) {
 
 }  // namespace
 
-Action declare_bench(CLI::App& app, Invocation& invocation) {
-  app.require_subcommand(1);
-  CLI::App* train = app.add_subcommand("train", "Time training steps on random tokens");
-  add_option_flag(*train, invocation, "--preset", "model.preset");
-  add_option_flag(*train, invocation, "--size", "model.size");
-  add_option_flag(*train, invocation, "--steps", "train.steps");
-  const CLI::App* machine = app.add_subcommand("machine", "Measure the machine's peaks");
-  CLI::App* decode =
-      app.add_subcommand("decode", "Time the tokens of one sequence, with random weights");
-  add_option_flag(*decode, invocation, "--preset", "model.preset");
-  add_option_flag(*decode, invocation, "--size", "model.size");
+Action declare_bench(Arguments& arguments, Invocation& invocation) {
+  Arguments train = arguments.subcommand("train", "Time training steps on random tokens");
+  add_option_flag(train, invocation, "--preset", "model.preset");
+  add_option_flag(train, invocation, "--size", "model.size");
+  add_option_flag(train, invocation, "--steps", "train.steps");
+  const Arguments machine = arguments.subcommand("machine", "Measure the machine's peaks");
+  Arguments decode =
+      arguments.subcommand("decode", "Time the tokens of one sequence, with random weights");
+  add_option_flag(decode, invocation, "--preset", "model.preset");
+  add_option_flag(decode, invocation, "--size", "model.size");
   const auto tokens = std::make_shared<int64_t>(200);
-  decode->add_option("--tokens", *tokens, "How many to time (200)")->check(CLI::Range(1, 1000000));
+  decode.value("--tokens", *tokens, "How many to time (200)").between(1, 1000000);
   return [machine, decode, tokens](Invocation& in) {
-    if (machine->parsed()) return bench_machine(in);
-    return decode->parsed() ? bench_decode(in, *tokens) : bench_train(in);
+    if (machine.given()) return bench_machine(in);
+    return decode.given() ? bench_decode(in, *tokens) : bench_train(in);
   };
 }
 

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "quern/base/error.h"
@@ -107,20 +106,21 @@ int run_check(Invocation& invocation, const Flags& flags) {
 
 }  // namespace
 
-Action declare_check(CLI::App& app, Invocation& invocation) {
+Action declare_check(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("DATA", flags->data,
-                 "A table (or several with the same columns), pictures, texts, or a log of who "
-                 "took what")
-      ->required();
-  add_option_flag(app, invocation, "--target", "data.target");
-  add_table_flag(app, invocation);
-  add_option_flag(app, invocation, "--task", "data.task");
-  app.add_option("--against", flags->against, "Other data of the kind: tells what stands in both")
-      ->type_name("OTHER");
-  app.add_option("--html", flags->html, "Also write the report as one HTML page")
-      ->type_name("FILE");
-  app.footer("Exits with 3 when a finding is severe.");
+  arguments
+      .value("DATA", flags->data,
+             "A table (or several with the same columns), pictures, texts, or a log of who "
+             "took what")
+      .required();
+  add_option_flag(arguments, invocation, "--target", "data.target");
+  add_table_flag(arguments, invocation);
+  add_option_flag(arguments, invocation, "--task", "data.task");
+  arguments.value("--against", flags->against, "Other data of the kind: tells what stands in both")
+      .type_name("OTHER");
+  arguments.value("--html", flags->html, "Also write the report as one HTML page")
+      .type_name("FILE");
+  arguments.footer("Exits with 3 when a finding is severe.");
   return [flags](Invocation& in) { return run_check(in, *flags); };
 }
 

@@ -10,13 +10,10 @@
 #include <vector>
 
 #include "quern/base/progress.h"
+#include "quern/cli/arguments.h"
 #include "quern/data/table_reader.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/run/options.h"
-
-namespace CLI {
-class App;
-}
 
 namespace quern::cli {
 
@@ -56,12 +53,12 @@ struct Invocation {
 /// else.
 using Action = std::function<int(Invocation&)>;
 
-/// One command, one file. `declare` adds its own options to `app` and returns what it does. `app`
-/// and `invocation` outlive the action.
+/// One command, one file. `declare` adds its own arguments and returns what it does. They and
+/// `invocation` outlive the action.
 struct Command {
   std::string_view name;
   std::string_view summary;
-  Action (*declare)(CLI::App& app, Invocation& invocation);
+  Action (*declare)(Arguments& arguments, Invocation& invocation);
 };
 
 /// All commands, in the order of the help text. A new one is registered in command_table.cc.
@@ -69,11 +66,11 @@ std::span<const Command> commands();
 
 /// Adds a flag that stands for a configuration key, with the help of the options table. A boolean
 /// key becomes a flag without a value.
-void add_option_flag(CLI::App& app, Invocation& invocation, const std::string& flag,
-                     std::string_view key);
+Argument add_option_flag(Arguments& arguments, Invocation& invocation, const std::string& flag,
+                         std::string_view key);
 
 /// --table NAME, for a command that reads tables, and what it asks of their readers.
-void add_table_flag(CLI::App& app, Invocation& invocation);
+void add_table_flag(Arguments& arguments, Invocation& invocation);
 data::TableOptions table_options(const Invocation& invocation);
 
 /// Reads a file, or standard input where `path` is "-".

@@ -51,25 +51,21 @@ struct CommonFlags {
   std::vector<std::string> assignments;
 };
 
-void declare_common(CLI::App& app, Invocation& invocation, CommonFlags& flags) {
+void declare_common(Arguments& arguments, Invocation& invocation, CommonFlags& flags) {
   const std::string group = "Common options";
-  app.add_flag("--json", flags.json, "One JSON object on standard output, nothing else there")
-      ->group(group);
-  app.add_flag("--quiet", flags.quiet, "No notes, no progress")->group(group);
-  for (const char* key : {"threads", "seed", "device"}) {
-    add_option_flag(app, invocation, fmt::format("--{}", key), key);
-    app.get_option(fmt::format("--{}", key))->group(group);
-  }
-  app.add_option("--config", flags.configurations, "Configuration keys from a TOML file")
-      ->type_name("FILE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->group(group);
-  app.add_option("--set", flags.assignments, "One configuration key")
-      ->type_name("KEY=VALUE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->group(group);
+  arguments.flag("--json", flags.json, "One JSON object on standard output, nothing else there")
+      .group(group);
+  arguments.flag("--quiet", flags.quiet, "No notes, no progress").group(group);
+  for (const char* key : {"threads", "seed", "device"})
+    add_option_flag(arguments, invocation, fmt::format("--{}", key), key).group(group);
+  arguments.value("--config", flags.configurations, "Configuration keys from a TOML file")
+      .type_name("FILE")
+      .repeated()
+      .group(group);
+  arguments.value("--set", flags.assignments, "One configuration key")
+      .type_name("KEY=VALUE")
+      .repeated()
+      .group(group);
 }
 
 /// Long and short names of the options of an app and of the subcommands that were chosen.
@@ -167,9 +163,9 @@ int run_command(const Command& command, std::vector<std::string> arguments,
   CLI::App app(std::string(command.summary), fmt::format("quern {}", command.name));
   app.fallthrough();
   CommonFlags flags;
-  declare_common(app, invocation, flags);
-  const Action action = command.declare(app, invocation);
-  for (CLI::App* sub : app.get_subcommands({})) sub->fallthrough();
+  Arguments declared(app);
+  declare_common(declared, invocation, flags);
+  const Action action = command.declare(declared, invocation);
   try {
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     app.parse(std::move(arguments));
@@ -218,34 +214,25 @@ void Invocation::print(std::string_view text) const {
   }
 }
 
-void add_option_flag(CLI::App& app, Invocation& invocation, const std::string& flag,
-                     std::string_view key) {
+Argument add_option_flag(Arguments& arguments, Invocation& invocation, const std::string& flag,
+                         std::string_view key) {
   const run::OptionInfo* info = run::find_option(key);
   if (info == nullptr) throw Error("internal", fmt::format("no configuration key {}", key));
   const std::string help = info->accepted.empty()
                                ? std::string(info->help)
                                : fmt::format("{} ({})", info->help, info->accepted);
-  const std::string name(key);
-  if (info->type == run::OptionType::kBoolean) {
-    app.add_flag_function(
-        flag,
-        [&invocation, name, flag](std::int64_t) {
-          invocation.flag_values.push_back({name, "true", flag});
-        },
-        help);
-    return;
-  }
-  app.add_option_function<std::string>(
-         flag,
-         [&invocation, name, flag](const std::string& value) {
-           invocation.flag_values.push_back({name, value, flag});
-         },
-         help)
-      ->type_name(info->type == run::OptionType::kInteger ? "N" : "VALUE");
+  const auto note = [&invocation, name = std::string(key), flag](const std::string& value) {
+    invocation.flag_values.push_back({name, value, flag});
+  };
+  if (info->type == run::OptionType::kBoolean)
+    return arguments.flag(
+        flag, [note] { note("true"); }, help);
+  return arguments.value(flag, note, help)
+      .type_name(info->type == run::OptionType::kInteger ? "N" : "VALUE");
 }
 
-void add_table_flag(CLI::App& app, Invocation& invocation) {
-  add_option_flag(app, invocation, "--table", "data.table");
+void add_table_flag(Arguments& arguments, Invocation& invocation) {
+  add_option_flag(arguments, invocation, "--table", "data.table");
 }
 
 data::TableOptions table_options(const Invocation& invocation) {

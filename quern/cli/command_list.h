@@ -5,19 +5,19 @@
 namespace quern::cli {
 
 // One function a command, each in NAME_command.cc; command_table.cc registers them.
-Action declare_generate(CLI::App& app, Invocation& invocation);
-Action declare_bench(CLI::App& app, Invocation& invocation);
-Action declare_explain(CLI::App& app, Invocation& invocation);
-Action declare_info(CLI::App& app, Invocation& invocation);
-Action declare_options(CLI::App& app, Invocation& invocation);
-Action declare_tokenizer(CLI::App& app, Invocation& invocation);
-Action declare_check(CLI::App& app, Invocation& invocation);
-Action declare_diagnose(CLI::App& app, Invocation& invocation);
-Action declare_compare(CLI::App& app, Invocation& invocation);
-Action declare_evaluate(CLI::App& app, Invocation& invocation);
-Action declare_plan(CLI::App& app, Invocation& invocation);
-Action declare_predict(CLI::App& app, Invocation& invocation);
-Action declare_recommend(CLI::App& app, Invocation& invocation);
-Action declare_train(CLI::App& app, Invocation& invocation);
+Action declare_generate(Arguments& arguments, Invocation& invocation);
+Action declare_bench(Arguments& arguments, Invocation& invocation);
+Action declare_explain(Arguments& arguments, Invocation& invocation);
+Action declare_info(Arguments& arguments, Invocation& invocation);
+Action declare_options(Arguments& arguments, Invocation& invocation);
+Action declare_tokenizer(Arguments& arguments, Invocation& invocation);
+Action declare_check(Arguments& arguments, Invocation& invocation);
+Action declare_diagnose(Arguments& arguments, Invocation& invocation);
+Action declare_compare(Arguments& arguments, Invocation& invocation);
+Action declare_evaluate(Arguments& arguments, Invocation& invocation);
+Action declare_plan(Arguments& arguments, Invocation& invocation);
+Action declare_predict(Arguments& arguments, Invocation& invocation);
+Action declare_recommend(Arguments& arguments, Invocation& invocation);
+Action declare_train(Arguments& arguments, Invocation& invocation);
 
 }  // namespace quern::cli

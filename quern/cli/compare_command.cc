@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -89,11 +88,11 @@ int run_compare(Invocation& invocation, const std::vector<std::string>& folders,
 
 }  // namespace
 
-Action declare_compare(CLI::App& app, Invocation&) {
+Action declare_compare(Arguments& arguments, Invocation&) {
   auto folders = std::make_shared<std::vector<std::string>>();
   auto html = std::make_shared<std::string>();
-  app.add_option("RUN", *folders, "Finished runs, two or more")->required();
-  app.add_option("--html", *html, "Also write the comparison as one HTML page")->type_name("FILE");
+  arguments.value("RUN", *folders, "Finished runs, two or more").required();
+  arguments.value("--html", *html, "Also write the comparison as one HTML page").type_name("FILE");
   return [folders, html](Invocation& in) { return run_compare(in, *folders, *html); };
 }
 

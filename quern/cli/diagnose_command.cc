@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
@@ -130,25 +129,29 @@ int run_diagnose(Invocation& invocation, const Flags& flags) {
 
 }  // namespace
 
-Action declare_diagnose(CLI::App& app, Invocation& invocation) {
+Action declare_diagnose(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("DATA", flags->data, "New rows, with or without answers; none: the rows held out");
-  add_table_flag(app, invocation);
-  app.add_option("--training", flags->training,
-                 "The data that the run learned from, where it has moved")
-      ->type_name("FILE");
-  app.add_option("--drift-limit", flags->limit,
-                 "Population stability index above which a column has drifted (0.25)")
-      ->check(CLI::PositiveNumber);
-  app.add_option(
-         "--retrain", flags->retrain,
-         "Also learn afresh for so long in all, as 2m: a learning curve by share of rows, and a "
-         "control with answers dealt out at random")
-      ->type_name("TIME");
-  app.add_option("--html", flags->html, "Also write the diagnosis as one HTML page")
-      ->type_name("FILE");
-  app.footer("Exits with 3 when a column of new rows has drifted over the limit.");
+  arguments.value("RUN", flags->run, "The run folder that quern train wrote").required();
+  arguments.value("DATA", flags->data,
+                  "New rows, with or without answers; none: the rows held out");
+  add_table_flag(arguments, invocation);
+  arguments
+      .value("--training", flags->training,
+             "The data that the run learned from, where it has moved")
+      .type_name("FILE");
+  arguments
+      .value("--drift-limit", flags->limit,
+             "Population stability index above which a column has drifted (0.25)")
+      .positive();
+  arguments
+      .value(
+          "--retrain", flags->retrain,
+          "Also learn afresh for so long in all, as 2m: a learning curve by share of rows, and a "
+          "control with answers dealt out at random")
+      .type_name("TIME");
+  arguments.value("--html", flags->html, "Also write the diagnosis as one HTML page")
+      .type_name("FILE");
+  arguments.footer("Exits with 3 when a column of new rows has drifted over the limit.");
   return [flags](Invocation& in) { return run_diagnose(in, *flags); };
 }
 

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -34,16 +33,17 @@ void print_scores(const Invocation& invocation, const kernels::cuda::Gpu* gpu,
   invocation.print(text);
 }
 
-Action declare_evaluate(CLI::App& app, Invocation& invocation) {
+Action declare_evaluate(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<EvaluateFlags>();
-  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option(
-         "DATA", flags->data,
-         "A table with the target column, pictures with their classes, a log of users and items, "
-         "or texts")
-      ->required();
-  add_table_flag(app, invocation);
-  app.add_option("-k,--top", flags->k, "Length of the lists that recommend (10)")->type_name("K");
+  arguments.value("RUN", flags->run, "The run folder that quern train wrote").required();
+  arguments
+      .value(
+          "DATA", flags->data,
+          "A table with the target column, pictures with their classes, a log of users and items, "
+          "or texts")
+      .required();
+  add_table_flag(arguments, invocation);
+  arguments.value("-k,--top", flags->k, "Length of the lists that recommend (10)").type_name("K");
   return [flags](Invocation& in) {
     const std::string task = run::task_of(flags->run);
     if (task == "generate") return evaluate_text(in, *flags);

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
@@ -145,81 +144,98 @@ void give_explanation(const Invocation& invocation, const ExplainFlags& flags,
   write_explanation_events(invocation, flags, {&explanation, 1});
 }
 
-Action declare_explain(CLI::App& app, Invocation& invocation) {
+Action declare_explain(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<ExplainFlags>();
-  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("INPUT", flags->input,
-                 "A table of rows, or pictures; of a run that generates, the prompt; - reads "
-                 "standard input");
-  add_table_flag(app, invocation);
-  app.add_option("--row", flags->row, "Which row, counted from 1 (1)")->type_name("N");
-  app.add_option("--target", flags->target,
-                 "A class, a continuation, or an item (the one that the model chooses)")
-      ->type_name("TEXT");
-  app.add_option("--scale", flags->scale,
-                 "auto (default), probability, log (log-odds of a class, log-probability of a "
-                 "continuation or item), or rank (of an item)")
-      ->type_name("NAME");
-  app.add_option("--method", flags->method,
-                 "How contributions are found: auto (default) picks, and says why")
-      ->type_name("NAME");
-  app.add_option("--tol", flags->tolerance,
-                 "Sample until half of every 95 % interval is within this, in units of the answer")
-      ->type_name("E");
-  app.add_option("--max-evals", flags->max_evaluations, "Evaluations at most (by the method)")
-      ->type_name("N");
-  app.add_option("--background,--reference", flags->background,
-                 "Rows that hidden columns take their values from (those kept by training)")
-      ->type_name("FILE");
-  app.add_option("--background-rows", flags->background_rows,
-                 "Take so many of them, evenly spread (all)")
-      ->type_name("N");
-  app.add_option("--patches", flags->patches,
-                 "Patches along a picture's longer side (8; LIME: superpixels)")
-      ->type_name("N");
-  app.add_option("--reasons", flags->reasons,
-                 "Also at most N principal reasons, in the words of --dictionary")
-      ->type_name("N");
-  app.add_option("--dictionary", flags->dictionary,
-                 "Approved reasons: a table of column, code, text and direction (high, low, any)")
-      ->type_name("FILE");
-  app.add_flag("--counterfactual", flags->counterfactual,
-               "Also the smallest change that changes the decision");
-  app.add_option("--change", flags->change,
-                 "Columns that --counterfactual may change, separated by commas (all)")
-      ->type_name("COLUMNS");
-  app.add_flag("--global", flags->global, "What matters over the whole of INPUT");
-  app.add_option("--rows", flags->rows, "Rows that --global explains, evenly spread (100)")
-      ->type_name("N");
-  app.add_option("--max-tokens", flags->max_tokens,
-                 "Explain the likeliest continuation of so many tokens (1)")
-      ->type_name("N");
-  app.add_option("--user", flags->user, "A user of the training log")->type_name("USER");
-  app.add_option("--history", flags->history, "Items taken, oldest first, separated by commas")
-      ->type_name("ITEMS");
-  app.add_option("--against", flags->against, "Why the item stands above this one")
-      ->type_name("ITEM");
-  app.add_option("-k,--top", flags->top, "Explain so many of the best items (1)")->type_name("K");
-  app.add_option("--segments", flags->segments,
-                 "About N superpixels of like colour in place of patches")
-      ->type_name("N");
-  app.add_option("--interactions", flags->interactions,
-                 "Also the N pairs of parts that give most together beyond what each gives alone")
-      ->type_name("N");
-  app.add_option("--influence", flags->influence,
-                 "Also the N training rows that raised the answer most, and the N that lowered it")
-      ->type_name("N");
-  app.add_option("--training", flags->training,
-                 "The data that the run learned from, where it has moved (--influence)")
-      ->type_name("FILE");
-  app.add_flag("--attention", flags->attention,
-               "Also attention rollout: where attention flows from (no attribution)");
-  app.add_flag("--audit", flags->audit,
-               "Also deletion and insertion against random orders, and the same model with random "
-               "weights");
-  app.add_option("-o,--out", flags->out, "Write a page (.html) or the answer (.json)")
-      ->type_name("FILE");
-  app.add_flag("!--no-events", flags->events, "Leave out the TensorBoard events in RUN/inference");
+  arguments.value("RUN", flags->run, "The run folder that quern train wrote").required();
+  arguments.value("INPUT", flags->input,
+                  "A table of rows, or pictures; of a run that generates, the prompt; - reads "
+                  "standard input");
+  add_table_flag(arguments, invocation);
+  arguments.value("--row", flags->row, "Which row, counted from 1 (1)").type_name("N");
+  arguments
+      .value("--target", flags->target,
+             "A class, a continuation, or an item (the one that the model chooses)")
+      .type_name("TEXT");
+  arguments
+      .value("--scale", flags->scale,
+             "auto (default), probability, log (log-odds of a class, log-probability of a "
+             "continuation or item), or rank (of an item)")
+      .type_name("NAME");
+  arguments
+      .value("--method", flags->method,
+             "How contributions are found: auto (default) picks, and says why")
+      .type_name("NAME");
+  arguments
+      .value("--tol", flags->tolerance,
+             "Sample until half of every 95 % interval is within this, in units of the answer")
+      .type_name("E");
+  arguments.value("--max-evals", flags->max_evaluations, "Evaluations at most (by the method)")
+      .type_name("N");
+  arguments
+      .value("--background,--reference", flags->background,
+             "Rows that hidden columns take their values from (those kept by training)")
+      .type_name("FILE");
+  arguments
+      .value("--background-rows", flags->background_rows,
+             "Take so many of them, evenly spread (all)")
+      .type_name("N");
+  arguments
+      .value("--patches", flags->patches,
+             "Patches along a picture's longer side (8; LIME: superpixels)")
+      .type_name("N");
+  arguments
+      .value("--reasons", flags->reasons,
+             "Also at most N principal reasons, in the words of --dictionary")
+      .type_name("N");
+  arguments
+      .value("--dictionary", flags->dictionary,
+             "Approved reasons: a table of column, code, text and direction (high, low, any)")
+      .type_name("FILE");
+  arguments.flag("--counterfactual", flags->counterfactual,
+                 "Also the smallest change that changes the decision");
+  arguments
+      .value("--change", flags->change,
+             "Columns that --counterfactual may change, separated by commas (all)")
+      .type_name("COLUMNS");
+  arguments.flag("--global", flags->global, "What matters over the whole of INPUT");
+  arguments.value("--rows", flags->rows, "Rows that --global explains, evenly spread (100)")
+      .type_name("N");
+  arguments
+      .value("--max-tokens", flags->max_tokens,
+             "Explain the likeliest continuation of so many tokens (1)")
+      .type_name("N");
+  arguments.value("--user", flags->user, "A user of the training log").type_name("USER");
+  arguments.value("--history", flags->history, "Items taken, oldest first, separated by commas")
+      .type_name("ITEMS");
+  arguments.value("--against", flags->against, "Why the item stands above this one")
+      .type_name("ITEM");
+  arguments.value("-k,--top", flags->top, "Explain so many of the best items (1)").type_name("K");
+  arguments
+      .value("--segments", flags->segments,
+             "About N superpixels of like colour in place of patches")
+      .type_name("N");
+  arguments
+      .value("--interactions", flags->interactions,
+             "Also the N pairs of parts that give most together beyond what each gives alone")
+      .type_name("N");
+  arguments
+      .value("--influence", flags->influence,
+             "Also the N training rows that raised the answer most, and the N that lowered it")
+      .type_name("N");
+  arguments
+      .value("--training", flags->training,
+             "The data that the run learned from, where it has moved (--influence)")
+      .type_name("FILE");
+  arguments.flag("--attention", flags->attention,
+                 "Also attention rollout: where attention flows from (no attribution)");
+  arguments.flag(
+      "--audit", flags->audit,
+      "Also deletion and insertion against random orders, and the same model with random "
+      "weights");
+  arguments.value("-o,--out", flags->out, "Write a page (.html) or the answer (.json)")
+      .type_name("FILE");
+  arguments.flag("!--no-events", flags->events,
+                 "Leave out the TensorBoard events in RUN/inference");
   return [flags](Invocation& in) {
     check(*flags);
     const std::string task = run::task_of(flags->run);

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -154,33 +153,35 @@ int run_generate(Invocation& invocation, Flags& flags) {
 
 }  // namespace
 
-Action declare_generate(CLI::App& app, Invocation&) {
+Action declare_generate(Arguments& arguments, Invocation&) {
   auto flags = std::make_shared<Flags>();
   infer::SamplingOptions& sampling = flags->options.sampling;
-  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("PROMPT", flags->prompt,
-                 "The text to continue; - reads standard input; none begins a document");
-  app.add_option("--prompt-file", flags->prompt_file, "Read the prompt from a file");
-  app.add_option("--max-tokens", flags->options.max_tokens, "Tokens to draw at most")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--temperature", sampling.temperature, "0: always the likeliest")
-      ->capture_default_str();
-  app.add_option("--top-k", sampling.top_k, "Keep the K likeliest; 0: all")->capture_default_str();
-  app.add_option("--top-p", sampling.top_p, "Keep the likeliest up to this sum")
-      ->capture_default_str();
-  app.add_option("--min-p", sampling.min_p, "Drop what is below this share of the likeliest")
-      ->capture_default_str();
-  app.add_option("--repetition-penalty", sampling.repetition_penalty,
-                 "Above 1: what was said becomes less likely")
-      ->capture_default_str();
-  app.add_option("--stop", flags->options.stop, "End before this text; may be given several times");
-  app.add_option("--show-probs", flags->options.candidates, "At each step, the K likeliest tokens")
-      ->check(CLI::Range(1, 1000));
-  app.add_option("--show-words", flags->words,
-                 "Instead of text: the K likeliest next words, summed over word pieces")
-      ->check(CLI::Range(1, 1000));
-  app.add_flag("!--no-events", flags->events, "Leave out the TensorBoard events in RUN/inference");
+  arguments.value("RUN", flags->run, "The run folder that quern train wrote").required();
+  arguments.value("PROMPT", flags->prompt,
+                  "The text to continue; - reads standard input; none begins a document");
+  arguments.value("--prompt-file", flags->prompt_file, "Read the prompt from a file");
+  arguments.value("--max-tokens", flags->options.max_tokens, "Tokens to draw at most")
+      .not_negative()
+      .show_default();
+  arguments.value("--temperature", sampling.temperature, "0: always the likeliest").show_default();
+  arguments.value("--top-k", sampling.top_k, "Keep the K likeliest; 0: all").show_default();
+  arguments.value("--top-p", sampling.top_p, "Keep the likeliest up to this sum").show_default();
+  arguments.value("--min-p", sampling.min_p, "Drop what is below this share of the likeliest")
+      .show_default();
+  arguments
+      .value("--repetition-penalty", sampling.repetition_penalty,
+             "Above 1: what was said becomes less likely")
+      .show_default();
+  arguments.value("--stop", flags->options.stop,
+                  "End before this text; may be given several times");
+  arguments.value("--show-probs", flags->options.candidates, "At each step, the K likeliest tokens")
+      .between(1, 1000);
+  arguments
+      .value("--show-words", flags->words,
+             "Instead of text: the K likeliest next words, summed over word pieces")
+      .between(1, 1000);
+  arguments.flag("!--no-events", flags->events,
+                 "Leave out the TensorBoard events in RUN/inference");
   return [flags](Invocation& invocation) { return run_generate(invocation, *flags); };
 }
 

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -147,9 +146,9 @@ Info describe(const fs::path& path) {
 
 }  // namespace
 
-Action declare_info(CLI::App& app, Invocation&) {
+Action declare_info(Arguments& arguments, Invocation&) {
   auto path = std::make_shared<std::string>();
-  app.add_option("RUN", *path, "A run folder, a .safetensors file or a tokenizer.json")->required();
+  arguments.value("RUN", *path, "A run folder, a .safetensors file or a tokenizer.json").required();
   return [path](Invocation& invocation) {
     const Info info = describe(*path);
     invocation.print(invocation.json ? info.json.dump() + "\n" : info.text);

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "quern/cli/command.h"
@@ -8,9 +7,9 @@
 
 namespace quern::cli {
 
-Action declare_options(CLI::App& app, Invocation&) {
+Action declare_options(Arguments& arguments, Invocation&) {
   auto markdown = std::make_shared<bool>(false);
-  app.add_flag("--markdown", *markdown, "As a Markdown table, for the documentation");
+  arguments.flag("--markdown", *markdown, "As a Markdown table, for the documentation");
   return [markdown](Invocation& invocation) {
     if (invocation.json) {
       nlohmann::json keys = nlohmann::json::array();

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -252,32 +251,34 @@ std::string human(const Plan& plan) {
 
 }  // namespace
 
-Action declare_plan(CLI::App& app, Invocation& invocation) {
+Action declare_plan(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  add_option_flag(app, invocation, "--preset", "model.preset");
-  add_option_flag(app, invocation, "--size", "model.size");
-  add_option_flag(app, invocation, "--memory", "memory");
-  app.add_option("--tokens", flags->tokens,
-                 "Tokens to train on, repeats counted, as 300B (20 a parameter)")
-      ->type_name("N");
-  app.add_option("--unique", flags->unique, "Of these so many differ")->type_name("N");
-  app.add_option("--served", flags->served, "Tokens that the model will read and write in use")
-      ->type_name("N");
-  app.add_option("--hardware", flags->hardware,
-                 "this, or an accelerator: v100, a100, h100, h200, b200, rtx4090 (this)")
-      ->type_name("NAME");
-  app.add_option("--count", flags->count, "How many of it (as many as needed)")
-      ->check(CLI::Range(1, 10'000'000))
-      ->type_name("N");
-  app.add_option("--days", flags->days, "Days in which training must be done")
-      ->check(CLI::PositiveNumber)
-      ->type_name("D");
-  app.add_option("--share", flags->share, "Share of the peak that training reaches (0.4)")
-      ->check(CLI::PositiveNumber)
-      ->type_name("S");
-  app.add_option("--price", flags->price, "Of an hour of one, in any currency")
-      ->check(CLI::PositiveNumber)
-      ->type_name("P");
+  add_option_flag(arguments, invocation, "--preset", "model.preset");
+  add_option_flag(arguments, invocation, "--size", "model.size");
+  add_option_flag(arguments, invocation, "--memory", "memory");
+  arguments
+      .value("--tokens", flags->tokens,
+             "Tokens to train on, repeats counted, as 300B (20 a parameter)")
+      .type_name("N");
+  arguments.value("--unique", flags->unique, "Of these so many differ").type_name("N");
+  arguments.value("--served", flags->served, "Tokens that the model will read and write in use")
+      .type_name("N");
+  arguments
+      .value("--hardware", flags->hardware,
+             "this, or an accelerator: v100, a100, h100, h200, b200, rtx4090 (this)")
+      .type_name("NAME");
+  arguments.value("--count", flags->count, "How many of it (as many as needed)")
+      .between(1, 10'000'000)
+      .type_name("N");
+  arguments.value("--days", flags->days, "Days in which training must be done")
+      .positive()
+      .type_name("D");
+  arguments.value("--share", flags->share, "Share of the peak that training reaches (0.4)")
+      .positive()
+      .type_name("S");
+  arguments.value("--price", flags->price, "Of an hour of one, in any currency")
+      .positive()
+      .type_name("P");
   return [flags](Invocation& in) {
     const Plan plan = make_plan(in, *flags);
     in.print(in.json ? to_json(plan).dump() + "\n" : human(plan));

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -139,16 +138,16 @@ int run_predict(Invocation& invocation, const Flags& flags) {
 
 }  // namespace
 
-Action declare_predict(CLI::App& app, Invocation& invocation) {
+Action declare_predict(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("RUN", flags->run, "The run folder that quern train wrote")->required();
-  app.add_option("INPUT", flags->input,
-                 "A table of rows, or pictures; - reads CSV from standard input")
-      ->required();
-  app.add_option("-o,--output", flags->output,
-                 "Where to write: .csv or .jsonl; - is standard output")
-      ->type_name("FILE");
-  add_table_flag(app, invocation);
+  arguments.value("RUN", flags->run, "The run folder that quern train wrote").required();
+  arguments
+      .value("INPUT", flags->input, "A table of rows, or pictures; - reads CSV from standard input")
+      .required();
+  arguments
+      .value("-o,--output", flags->output, "Where to write: .csv or .jsonl; - is standard output")
+      .type_name("FILE");
+  add_table_flag(arguments, invocation);
   return [flags](Invocation& in) { return run_predict(in, *flags); };
 }
 

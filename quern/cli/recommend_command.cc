@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -165,23 +164,24 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
 
 }  // namespace
 
-Action declare_recommend(CLI::App& app, Invocation& invocation) {
+Action declare_recommend(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  app.add_option("RUN", flags->run, "The run folder that quern train --task recommend wrote")
-      ->required();
-  app.add_option("INPUT", flags->input,
-                 "A log of users and items, as in training; - reads CSV from standard input");
-  app.add_option("--history", flags->history, "Items taken, oldest first, separated by commas")
-      ->type_name("ITEMS");
-  app.add_option("--user", flags->user, "A user of the training log")->type_name("USER");
-  app.add_option("--similar", flags->similar, "Items like this one, by the cosine of embeddings")
-      ->type_name("ITEM");
-  app.add_option("-k,--top", flags->k, "How many items (10)")->type_name("K");
-  app.add_flag("--include-seen", flags->include_seen, "Also items that stand in the history");
-  app.add_option("-o,--output", flags->output,
-                 "Where to write the answer to INPUT: .csv or .jsonl; - is standard output")
-      ->type_name("FILE");
-  add_table_flag(app, invocation);
+  arguments.value("RUN", flags->run, "The run folder that quern train --task recommend wrote")
+      .required();
+  arguments.value("INPUT", flags->input,
+                  "A log of users and items, as in training; - reads CSV from standard input");
+  arguments.value("--history", flags->history, "Items taken, oldest first, separated by commas")
+      .type_name("ITEMS");
+  arguments.value("--user", flags->user, "A user of the training log").type_name("USER");
+  arguments.value("--similar", flags->similar, "Items like this one, by the cosine of embeddings")
+      .type_name("ITEM");
+  arguments.value("-k,--top", flags->k, "How many items (10)").type_name("K");
+  arguments.flag("--include-seen", flags->include_seen, "Also items that stand in the history");
+  arguments
+      .value("-o,--output", flags->output,
+             "Where to write the answer to INPUT: .csv or .jsonl; - is standard output")
+      .type_name("FILE");
+  add_table_flag(arguments, invocation);
   return [flags](Invocation& in) { return run_recommend(in, *flags); };
 }
 

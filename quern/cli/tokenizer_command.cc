@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -258,50 +257,48 @@ int info(Invocation& invocation, const std::string& path) {
 
 }  // namespace
 
-Action declare_tokenizer(CLI::App& app, Invocation& invocation) {
-  app.require_subcommand(1);
-  auto chosen = std::make_shared<Action>();
-
+Action declare_tokenizer(Arguments& arguments, Invocation& invocation) {
   auto training = std::make_shared<TrainFlags>();
-  CLI::App* sub = app.add_subcommand("train", "Learn a tokenizer from texts");
-  sub->add_option("DATA", training->data, "Files or folders, as for quern train")->required();
-  sub->add_option("-o,--out", training->out, "The tokenizer.json to write")->required();
-  add_option_flag(*sub, invocation, "--kind", "tokenizer.kind");
-  add_option_flag(*sub, invocation, "--vocabulary", "tokenizer.vocabulary");
-  add_option_flag(*sub, invocation, "--pattern", "tokenizer.pattern");
-  sub->add_option("--fallback", training->fallback,
-                  "What a char tokenizer does with characters it has not seen: bytes|unknown|none")
-      ->check(CLI::IsMember({"bytes", "unknown", "none"}));
-  sub->add_flag("--no-end-of-text", training->no_end_of_text, "Leave out <|endoftext|>");
-  sub->add_flag("--any-bytes", training->any_bytes,
+  Arguments learning = arguments.subcommand("train", "Learn a tokenizer from texts");
+  learning.value("DATA", training->data, "Files or folders, as for quern train").required();
+  learning.value("-o,--out", training->out, "The tokenizer.json to write").required();
+  add_option_flag(learning, invocation, "--kind", "tokenizer.kind");
+  add_option_flag(learning, invocation, "--vocabulary", "tokenizer.vocabulary");
+  add_option_flag(learning, invocation, "--pattern", "tokenizer.pattern");
+  learning
+      .value("--fallback", training->fallback,
+             "What a char tokenizer does with characters it has not seen: bytes|unknown|none")
+      .one_of({"bytes", "unknown", "none"});
+  learning.flag("--no-end-of-text", training->no_end_of_text, "Leave out <|endoftext|>");
+  learning.flag("--any-bytes", training->any_bytes,
                 "Let a token hold half of one character and something of another");
-  sub->callback([=] { *chosen = [=](Invocation& i) { return train(i, *training); }; });
 
   const auto coding = std::make_shared<EncodeFlags>();
-  sub = app.add_subcommand("encode", "Text to token ids");
-  sub->add_option("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder")->required();
-  sub->add_option("INPUT", coding->input, "The text; - is standard input");
-  sub->add_option("-o,--out", coding->out, "Where the ids go; - is standard output");
-  sub->add_option("--format", coding->format, "The ids as text, or u32 (four bytes each)")
-      ->check(CLI::IsMember({"text", "u32"}));
-  sub->add_flag("--allow-special", coding->special, "Read <|endoftext|> as the token it names");
-  sub->add_flag("--count", coding->count, "Print counts only");
-  sub->callback([=] { *chosen = [=](Invocation& i) { return encode(i, *coding); }; });
+  Arguments encoding = arguments.subcommand("encode", "Text to token ids");
+  encoding.value("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder").required();
+  encoding.value("INPUT", coding->input, "The text; - is standard input");
+  encoding.value("-o,--out", coding->out, "Where the ids go; - is standard output");
+  encoding.value("--format", coding->format, "The ids as text, or u32 (four bytes each)")
+      .one_of({"text", "u32"});
+  encoding.flag("--allow-special", coding->special, "Read <|endoftext|> as the token it names");
+  encoding.flag("--count", coding->count, "Print counts only");
 
-  sub = app.add_subcommand("decode", "Token ids to text");
-  sub->add_option("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder")->required();
-  sub->add_option("INPUT", coding->input, "Ids, with spaces or commas; - is standard input");
-  sub->add_option("-o,--out", coding->out, "Where the text goes; - is standard output");
-  sub->add_option("--format", coding->format, "The ids as text, or u32 (four bytes each)")
-      ->check(CLI::IsMember({"text", "u32"}));
-  sub->callback([=] { *chosen = [=](Invocation& i) { return decode(i, *coding); }; });
+  Arguments decoding = arguments.subcommand("decode", "Token ids to text");
+  decoding.value("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder").required();
+  decoding.value("INPUT", coding->input, "Ids, with spaces or commas; - is standard input");
+  decoding.value("-o,--out", coding->out, "Where the text goes; - is standard output");
+  decoding.value("--format", coding->format, "The ids as text, or u32 (four bytes each)")
+      .one_of({"text", "u32"});
 
   const auto path = std::make_shared<std::string>();
-  sub = app.add_subcommand("info", "Kind, size, special tokens");
-  sub->add_option("TOKENIZER", *path, "A tokenizer.json or a run folder")->required();
-  sub->callback([=] { *chosen = [=](Invocation& i) { return info(i, *path); }; });
+  Arguments describing = arguments.subcommand("info", "Kind, size, special tokens");
+  describing.value("TOKENIZER", *path, "A tokenizer.json or a run folder").required();
 
-  return [chosen](Invocation& i) { return (*chosen)(i); };
+  return [=](Invocation& in) {
+    if (learning.given()) return train(in, *training);
+    if (encoding.given()) return encode(in, *coding);
+    return decoding.given() ? decode(in, *coding) : info(in, *path);
+  };
 }
 
 }  // namespace quern::cli

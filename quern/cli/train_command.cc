@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -105,17 +104,18 @@ int run_train(Invocation& invocation, const Flags& flags,
 
 }  // namespace
 
-Action declare_train(CLI::App& app, Invocation& invocation) {
+Action declare_train(Arguments& arguments, Invocation& invocation) {
   const auto started = std::chrono::steady_clock::now();
   auto flags = std::make_shared<Flags>();
-  app.add_option("DATA", flags->data,
-                 "Text to continue; a table (.csv, .tsv, .jsonl, .arff, .db, .parquet) with "
-                 "--target; pictures "
-                 "(folders by class, or IDX)")
-      ->required();
-  app.add_option("--out", flags->out, "The run folder to make (DATA's name with -run)")
-      ->type_name("RUN");
-  app.add_flag("--resume", flags->resume, "Go on with the run from its newest checkpoint");
+  arguments
+      .value("DATA", flags->data,
+             "Text to continue; a table (.csv, .tsv, .jsonl, .arff, .db, .parquet) with "
+             "--target; pictures "
+             "(folders by class, or IDX)")
+      .required();
+  arguments.value("--out", flags->out, "The run folder to make (DATA's name with -run)")
+      .type_name("RUN");
+  arguments.flag("--resume", flags->resume, "Go on with the run from its newest checkpoint");
   for (const auto& [flag, key] :
        std::initializer_list<std::pair<const char*, const char*>>{{"--task", "data.task"},
                                                                   {"--target", "data.target"},
@@ -130,7 +130,7 @@ Action declare_train(CLI::App& app, Invocation& invocation) {
                                                                   {"--metric", "data.metric"},
                                                                   {"--memory", "memory"},
                                                                   {"--bit-exact", "bit_exact"}}) {
-    add_option_flag(app, invocation, flag, key);
+    add_option_flag(arguments, invocation, flag, key);
   }
   return [flags, started](Invocation& in) { return run_train(in, *flags, started); };
 }
