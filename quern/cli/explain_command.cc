@@ -99,6 +99,7 @@ explain::EstimateOptions estimate_options(const Invocation& invocation, const Ex
   options.seed = static_cast<uint64_t>(invocation.options.integer("seed"));
   options.tolerance = flags.tolerance;
   options.max_evaluations = static_cast<size_t>(flags.max_evaluations);
+  options.reporter = invocation.reporter;
   return options;
 }
 

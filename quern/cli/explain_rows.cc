@@ -28,6 +28,7 @@ int explain_all(const Invocation& invocation, const ExplainFlags& flags, const r
                 const data::Table& table, explain::RowQuestion question,
                 explain::RowExplainer& explainer) {
   explain::EstimateOptions& estimate = question.estimate;
+  estimate.reporter = nullptr;  // rows are counted
   if (estimate.max_evaluations == 0 && estimate.method != explain::Method::kLime) {
     const auto parts = static_cast<size_t>(std::max<int64_t>(run.config.columns(), 8));
     estimate.max_evaluations = kGlobalEvaluations * parts;

@@ -40,6 +40,7 @@ constexpr size_t kManyCases = 8;
 
 size_t budget(Method method, size_t players, size_t cases, const EstimateOptions& options) {
   constexpr size_t kRounds = 8;
+  if (method == Method::kExact && players <= kExactPlayers) return size_t{1} << players;
   if (options.max_evaluations > 0) return options.max_evaluations;
   if (method == Method::kPermutation && cases > 1 && options.tolerance == 0)
     return 2 + kRounds * 2 * (players - 1);
@@ -115,7 +116,7 @@ std::string_view method_name(Method method) {
 Choice choose_method(size_t players, const EstimateOptions& options, size_t cases) {
   if (options.method != Method::kAuto) return {options.method, "asked for"};
   if (players <= kExactPlayers &&
-      (size_t{1} << players) <= budget(Method::kExact, players, cases, options)) {
+      (size_t{1} << players) <= budget(Method::kAuto, players, cases, options)) {
     return {Method::kExact, fmt::format("{} players have {} coalitions: all of them are asked",
                                         players, size_t{1} << players)};
   }
@@ -189,7 +190,8 @@ Attribution estimate(Game& game, const EstimateOptions& options) {
   if (choice.method == Method::kLime && game.players() > 0) {
     result = lime(game, options);
   } else {
-    Evaluator evaluator(game, budget(choice.method, game.players(), game.cases(), options));
+    Evaluator evaluator(game, budget(choice.method, game.players(), game.cases(), options),
+                        options.reporter);
     result = run(evaluator, choice.method, options);
   }
   result.method = method_name(choice.method);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quern/base/progress.h"
 #include "quern/explain/attribution.h"
 #include "quern/explain/game.h"
 #include "quern/explain/partition_tree.h"
@@ -45,6 +46,8 @@ struct EstimateOptions {
   const PartitionTree* tree = nullptr;
   /// Players are regions of a picture, which kLime hides otherwise than words.
   bool picture = false;
+  /// Is told how far long work is; null: nobody.
+  Reporter* reporter = nullptr;
 };
 
 /// The method that `options` name, or the one that fits the game, and why.

@@ -23,10 +23,11 @@ void require_finite(const Coalitions& coalitions, std::span<const double> values
   }
 }
 
-Evaluator::Evaluator(Game& game, size_t max_evaluations)
+Evaluator::Evaluator(Game& game, size_t max_evaluations, Reporter* reporter)
     : game_(game),
       players_(game.players()),
-      limit_(max_evaluations == 0 ? usual_evaluations(players_) : max_evaluations) {
+      limit_(max_evaluations == 0 ? usual_evaluations(players_) : max_evaluations),
+      progress_(reporter, limit_) {
   Coalitions nobody(players_);
   std::vector<size_t> case_of(game.cases());
   std::iota(case_of.begin(), case_of.end(), size_t{0});
@@ -46,8 +47,7 @@ size_t Evaluator::left() const { return interrupted() || used_ >= limit_ ? 0 : l
 std::vector<double> Evaluator::operator()(const Coalitions& coalitions) {
   std::vector<double> values(coalitions.count());
   game_.evaluate(coalitions, values);
-  used_ += values.size();
-  require_finite(coalitions, values);
+  count(coalitions, values, values.size());
   return values;
 }
 
@@ -56,10 +56,16 @@ std::vector<double> Evaluator::in_cases(const Coalitions& coalitions,
   std::vector<double> values(coalitions.count());
   game_.evaluate_cases(coalitions, case_of, values);
   used_cases_ += values.size();
-  used_ += used_cases_ / cases();
+  count(coalitions, values, used_cases_ / cases());
   used_cases_ %= cases();
-  require_finite(coalitions, values);
   return values;
+}
+
+void Evaluator::count(const Coalitions& coalitions, std::span<const double> values,
+                      size_t evaluations) {
+  used_ += evaluations;
+  require_finite(coalitions, values);
+  progress_.tell(used_);
 }
 
 Attribution Evaluator::start() const {

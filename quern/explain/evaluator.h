@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "quern/explain/attribution.h"
+#include "quern/explain/evaluation_progress.h"
 #include "quern/explain/game.h"
 
 namespace quern::explain {
@@ -21,8 +22,8 @@ class Evaluator {
  public:
   static constexpr size_t kBatch = 256;  // coalitions asked at a time
 
-  /// `max_evaluations` 0: usual_evaluations.
-  Evaluator(Game& game, size_t max_evaluations);
+  /// `max_evaluations` 0: usual_evaluations. Long work is told to `reporter`, where there is one.
+  Evaluator(Game& game, size_t max_evaluations, Reporter* reporter = nullptr);
 
   size_t players() const { return players_; }
   double base() const { return base_; }
@@ -44,10 +45,13 @@ class Evaluator {
   Attribution start() const;
 
  private:
+  void count(const Coalitions& coalitions, std::span<const double> values, size_t evaluations);
+
   Game& game_;
   size_t players_, limit_, used_ = 0, used_cases_ = 0;
   std::vector<double> case_bases_;
   double base_ = 0, value_ = 0;
+  EvaluationProgress progress_;
 };
 
 }  // namespace quern::explain

@@ -126,7 +126,7 @@ std::vector<std::pair<size_t, size_t>> Interactions::strongest(size_t most) cons
 
 Interactions interactions(Game& game, const EstimateOptions& options) {
   require_evaluations(game.players(), options.max_evaluations);
-  Evaluator evaluator(game, options.max_evaluations);
+  Evaluator evaluator(game, options.max_evaluations, options.reporter);
   const size_t players = evaluator.players();
   Interactions result;
   result.players = players;

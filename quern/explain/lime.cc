@@ -11,6 +11,7 @@
 #include "quern/base/interrupt.h"
 #include "quern/base/random.h"
 #include "quern/explain/combinatorics.h"
+#include "quern/explain/evaluation_progress.h"
 #include "quern/explain/evaluator.h"
 #include "quern/explain/ridge.h"
 
@@ -76,6 +77,7 @@ LimeFit fit_near(size_t parts, size_t samples, const LimeOptions& options, const
   LimeFit result;
   size_t next_judged =
       options.leading > 0 || options.tolerance > 0 ? kLeast : std::numeric_limits<size_t>::max();
+  EvaluationProgress progress(options.reporter, samples);
   for (bool last = false; !last;) {
     const size_t first = all.count(), count = std::min(kBatch, samples - first);
     Coalitions batch(parts);
@@ -86,6 +88,7 @@ LimeFit fit_near(size_t parts, size_t samples, const LimeOptions& options, const
     values.resize(all.count());
     answers(batch, std::span(values).subspan(first));
     require_finite(batch, std::span(values).subspan(first));
+    progress.tell(all.count());
     last = all.count() == samples || (interrupted() && all.count() >= parts + 2);
     if (!last && all.count() < next_judged) continue;
     next_judged *= 2;
@@ -145,7 +148,8 @@ LimeOptions lime_options(const EstimateOptions& options) {
   return {.seed = options.seed,
           .samples = options.max_evaluations,
           .leading = kLeading,
-          .tolerance = options.tolerance};
+          .tolerance = options.tolerance,
+          .reporter = options.reporter};
 }
 
 Attribution lime_attribution(LimeFit fit, const LimeOptions& options) {

@@ -36,6 +36,8 @@ struct LimeOptions {
   size_t leading = 0;
   /// Or once half of every 95 % interval is at most this, in the units of the answer; 0: never.
   double tolerance = 0;
+  /// Is told how far long work is; null: nobody.
+  Reporter* reporter = nullptr;
 };
 /// As a question asks: samples are evaluations, and the order of the five leading parts is awaited.
 LimeOptions lime_options(const EstimateOptions& options);

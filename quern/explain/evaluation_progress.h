@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+
+#include "quern/base/progress.h"
+
+namespace quern::explain {
+
+/// Tells how far the evaluations of a game are. Work that is done within a second is not told of.
+class EvaluationProgress {
+ public:
+  /// `total`: evaluations at most. `reporter` may be null.
+  EvaluationProgress(Reporter* reporter, size_t total);
+  /// Ends the line.
+  ~EvaluationProgress();
+  EvaluationProgress(const EvaluationProgress&) = delete;
+  EvaluationProgress& operator=(const EvaluationProgress&) = delete;
+  void tell(size_t done);
+
+ private:
+  Reporter* reporter_;
+  size_t total_, done_ = 0;
+  Estimate estimate_;
+  bool told_ = false;
+};
+
+}  // namespace quern::explain
