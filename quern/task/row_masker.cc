@@ -28,8 +28,9 @@ RowInputs RowMasker::mask(const RowInputs& rows, size_t row, std::span<const int
   random.uniform();  // that the row is masked
   const double share = random.uniform();
   const auto hidden = [&] { return random.uniform() < share; };
+  constexpr int kTries = 32;  // for another row; there may be none
   auto lender = static_cast<size_t>(lenders[random.below(lenders.size())]);
-  while (lender == row && lenders.size() > 1)
+  for (int i = 0; lender == row && i < kTries; ++i)
     lender = static_cast<size_t>(lenders[random.below(lenders.size())]);
 
   RowInputs one;

@@ -132,6 +132,14 @@ TEST(RowMasker, HiddenColumnsHaveTheValuesOfOneOtherRow) {
   for (const size_t count : sizes) EXPECT_NEAR(static_cast<double>(count) / kDraws, 0.25, 0.03);
 }
 
+TEST(RowMasker, ARowThatIsAloneLendsItself) {
+  const Made made;
+  const std::vector<int64_t> lenders(8, 6);
+  const RowInputs one = made.masker(1).mask(made.known.inputs, 6, lenders, 3);
+  const features::EncodedRows own = made.known.inputs.columns.select(std::array{size_t{6}});
+  EXPECT_THAT(one.columns.places, ElementsAreArray(own.places));
+}
+
 TEST(RowMasker, WordsAreLeftOutAndTheOthersMoveUp) {
   Made made;
   const auto tokenizer = features::Tokenizer::byte_level();
