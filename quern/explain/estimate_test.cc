@@ -147,6 +147,17 @@ TEST(Estimate, AConstantModelOwesNothingToAnybody) {
   const Attribution a = estimate(game, {});
   EXPECT_EQ(a.phi, std::vector<double>(30, 0.0));
   EXPECT_EQ(a.margins, std::vector<double>(30, 0.0));
+  auto small = bit_game(8, [](size_t) { return 0.7; });
+  for (const Method method :
+       {Method::kExact, Method::kKernel, Method::kLeverage, Method::kPermutation, Method::kOwen,
+        Method::kStratified, Method::kLime}) {
+    const Attribution b = estimate(small, {.method = method, .max_evaluations = 1000});
+    for (size_t i = 0; i < 8; ++i) {
+      EXPECT_NEAR(b.phi[i], 0, 1e-12) << method_name(method);
+      EXPECT_NEAR(b.margins[i], 0, 1e-12) << method_name(method);
+    }
+    EXPECT_EQ(b.value, 0.7) << method_name(method);
+  }
 }
 
 TEST(Estimate, RefusesValuesThatAreNotFinite) {
