@@ -35,6 +35,8 @@ struct Invocation {
   Reporter* reporter = nullptr;
   /// Where --device cuda computes; null: the processor does. Outlives whatever the action makes.
   std::unique_ptr<kernels::cuda::Gpu> gpu;
+  /// Called before standard output is written to; may be empty.
+  std::function<void()> before_print;
   /// Called with the exit code after an error was reported; may be empty.
   std::function<void(int)> on_failure;
 

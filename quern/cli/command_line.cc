@@ -208,6 +208,7 @@ int report_error(const Invocation& invocation, const std::string& code, const st
 }  // namespace
 
 void Invocation::print(std::string_view text) const {
+  if (before_print) before_print();
   if (std::fwrite(text.data(), 1, text.size(), streams.out) != text.size() ||
       std::fflush(streams.out) != 0) {
     throw IoError("standard output: cannot write", "is the disk full?");
@@ -266,6 +267,7 @@ int run_command_line(std::span<const char* const> arguments, const Streams& stre
   invocation.quiet = has_flag(arguments, "--quiet");
   TerminalReporter terminal(streams.error, streams.error_is_terminal);
   invocation.reporter = invocation.quiet ? &silent_reporter() : &terminal;
+  invocation.before_print = [&terminal] { terminal.clear(); };
   const auto fail = [&](const std::string& code, const std::string& message,
                         const std::string& hint, ExitCode exit_code) {
     terminal.end_line();

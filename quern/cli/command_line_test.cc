@@ -95,6 +95,18 @@ TEST(TerminalReporter, RewritesOneLineOnATerminal) {
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
 }
 
+TEST(TerminalReporter, TakesTheProgressLineAway) {
+  std::FILE* file = std::tmpfile();
+  {
+    TerminalReporter reporter(file, true);
+    reporter.clear();
+    reporter.progress("one", false);
+    reporter.clear();
+    reporter.clear();
+  }
+  EXPECT_EQ(slurp(file), "\rone\x1b[K\r\x1b[K");
+}
+
 TEST(TerminalReporter, PlainLinesAreFew) {
   std::FILE* file = std::tmpfile();
   {

@@ -34,14 +34,14 @@ int evaluate_items(Invocation& invocation, const EvaluateFlags& flags) {
       *invocation.reporter);
   const task::TestedUsers tested = last_items(histories);
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
-  invocation.reporter->progress(fmt::format("ranking {} items for {} users", items, tested.size()));
   run.parameters.use(invocation.gpu.get());
   infer::ItemRanker ranker(run.config, run.parameters, run.pipeline.items.counts(),
                            run.pipeline.sides.codes, pool);
-  task::RankKeeper keeper(tested, items, static_cast<uint32_t>(flags.k));
+  task::RankKeeper keeper("transformer", tested, items, static_cast<uint32_t>(flags.k),
+                          *invocation.reporter);
   ranker.rank(tested.histories, [&](size_t, std::span<float> scores) { keeper.take(scores); });
   const auto seed = static_cast<uint64_t>(invocation.options.integer("seed"));
-  const task::RecommendScores scores = keeper.scores("transformer", seed);
+  const task::RecommendScores scores = keeper.scores(seed);
   std::vector<metrics::Score> shown = scores.unseen;
   for (const metrics::Score& score : scores.all)
     shown.push_back({score.name + ".with_repeats", score.interval});

@@ -32,9 +32,15 @@ std::string_view fit(std::string_view line, size_t columns) {
 
 }  // namespace
 
-void TerminalReporter::note(std::string_view line) {
-  if (open_) std::fputs("\r\x1b[K", stream_);
+void TerminalReporter::clear() {
+  if (!open_) return;
+  std::fputs("\r\x1b[K", stream_);
+  std::fflush(stream_);
   open_ = false;
+}
+
+void TerminalReporter::note(std::string_view line) {
+  clear();
   std::fwrite(line.data(), 1, line.size(), stream_);
   std::fputc('\n', stream_);
   std::fflush(stream_);

@@ -16,6 +16,8 @@ class TerminalReporter : public Reporter {
   ~TerminalReporter() override { end_line(); }
   void note(std::string_view line) override;
   void progress(std::string_view line, bool last) override;
+  /// Takes the progress line away, so that something else can stand there.
+  void clear();
   /// Leaves the progress line standing and goes to a new one.
   void end_line();
 

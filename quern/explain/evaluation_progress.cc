@@ -7,14 +7,8 @@ namespace quern::explain {
 EvaluationProgress::EvaluationProgress(Reporter* reporter, size_t total)
     : reporter_(reporter), total_(total), estimate_(static_cast<double>(total)) {}
 
-EvaluationProgress::~EvaluationProgress() {
-  if (told_) reporter_->progress(fmt::format("{} evaluations", done_), true);
-}
-
-void EvaluationProgress::tell(size_t done) {
-  done_ = done;
+void EvaluationProgress::tell(size_t done) const {
   if (reporter_ == nullptr || done >= total_ || estimate_.seconds_passed() < 1) return;
-  told_ = true;
   reporter_->progress(
       fmt::format("{} of at most {} evaluations, {} left", done, total_,
                   format_duration(estimate_.seconds_left(static_cast<double>(done)))));

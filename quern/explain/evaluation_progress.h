@@ -11,17 +11,12 @@ class EvaluationProgress {
  public:
   /// `total`: evaluations at most. `reporter` may be null.
   EvaluationProgress(Reporter* reporter, size_t total);
-  /// Ends the line.
-  ~EvaluationProgress();
-  EvaluationProgress(const EvaluationProgress&) = delete;
-  EvaluationProgress& operator=(const EvaluationProgress&) = delete;
-  void tell(size_t done);
+  void tell(size_t done) const;
 
  private:
   Reporter* reporter_;
-  size_t total_, done_ = 0;
+  size_t total_;
   Estimate estimate_;
-  bool told_ = false;
 };
 
 }  // namespace quern::explain

@@ -77,7 +77,7 @@ LimeFit fit_near(size_t parts, size_t samples, const LimeOptions& options, const
   LimeFit result;
   size_t next_judged =
       options.leading > 0 || options.tolerance > 0 ? kLeast : std::numeric_limits<size_t>::max();
-  EvaluationProgress progress(options.reporter, samples);
+  const EvaluationProgress progress(options.reporter, samples);
   for (bool last = false; !last;) {
     const size_t first = all.count(), count = std::min(kBatch, samples - first);
     Coalitions batch(parts);

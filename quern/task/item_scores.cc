@@ -46,8 +46,14 @@ std::string describe_protocol(const std::string& split, const TestedUsers& teste
       split, fresh, tested.size() - fresh);
 }
 
-RankKeeper::RankKeeper(const TestedUsers& tested, size_t items, uint32_t k)
-    : tested_(tested), items_(items), k_(k) {}
+RankKeeper::RankKeeper(std::string name, const TestedUsers& tested, size_t items, uint32_t k,
+                       Reporter& reporter)
+    : name_(std::move(name)),
+      tested_(tested),
+      items_(items),
+      k_(k),
+      reporter_(reporter),
+      estimate_(static_cast<double>(tested.size())) {}
 
 size_t RankKeeper::bytes(size_t users, size_t items, uint32_t k) {
   const size_t list = sizeof(std::vector<uint32_t>) + 16 + k * sizeof(uint32_t);
@@ -60,7 +66,13 @@ void RankKeeper::rank(std::span<const float> scores, uint32_t item, Lists& lists
 }
 
 void RankKeeper::take(std::span<float> scores) {
+  constexpr size_t kTold = 64;  // users from one line to the next
   const size_t user = taken_++;
+  if (user > 0 && user % kTold == 0) {
+    reporter_.progress(
+        fmt::format("scoring {}: {} of {} users, {} left", name_, user, tested_.size(),
+                    format_duration(estimate_.seconds_left(static_cast<double>(user)))));
+  }
   const uint32_t item = tested_.items[user];
   rank(scores, item, all_);
   if (!tested_.new_to_user[user]) return;
@@ -75,20 +87,20 @@ std::vector<metrics::Score> RankKeeper::score(const Lists& lists, uint64_t seed)
   return scores;
 }
 
-RecommendScores RankKeeper::scores(std::string name, uint64_t seed) const {
-  return {std::move(name), score(unseen_, seed), score(all_, seed), unseen_.ranks, all_.ranks};
+RecommendScores RankKeeper::scores(uint64_t seed) const {
+  return {name_, score(unseen_, seed), score(all_, seed), unseen_.ranks, all_.ranks};
 }
 
 RecommendScores score_method(
     std::string name, const TestedUsers& tested, size_t items, uint32_t k, uint64_t seed,
-    const std::function<void(size_t user, std::span<float> scores)>& method) {
-  RankKeeper keeper(tested, items, k);
+    const std::function<void(size_t user, std::span<float> scores)>& method, Reporter& reporter) {
+  RankKeeper keeper(std::move(name), tested, items, k, reporter);
   std::vector<float> scores(items + 1);
   for (size_t user = 0; user < tested.size(); ++user) {
     method(user, scores);
     keeper.take(scores);
   }
-  return keeper.scores(std::move(name), seed);
+  return keeper.scores(seed);
 }
 
 }  // namespace quern::task

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quern/base/progress.h"
 #include "quern/metrics/recommendation.h"
 
 namespace quern::task {
@@ -45,14 +46,16 @@ std::string describe_protocol(const std::string& split, const TestedUsers& teste
 /// Ranks every item for each user in turn, with and without what the user has seen.
 class RankKeeper {
  public:
-  /// `items` can be recommended; lists have k. The users must outlive it.
-  RankKeeper(const TestedUsers& tested, size_t items, uint32_t k);
+  /// `name`: of what scores them. `items` can be recommended; lists have k. `reporter` is told how
+  /// far it is. Users and reporter must outlive it.
+  RankKeeper(std::string name, const TestedUsers& tested, size_t items, uint32_t k,
+             Reporter& reporter);
   /// Bytes that scoring so many users takes, with the scores of one.
   static size_t bytes(size_t users, size_t items, uint32_t k);
   /// Takes the scores (items + 1) of the next user; writes over them.
   void take(std::span<float> scores);
   /// hr@k, ndcg@k, mrr, coverage@k, each with its interval.
-  RecommendScores scores(std::string name, uint64_t seed) const;
+  RecommendScores scores(uint64_t seed) const;
 
  private:
   struct Lists {
@@ -62,16 +65,19 @@ class RankKeeper {
   void rank(std::span<const float> scores, uint32_t item, Lists& lists) const;
   std::vector<metrics::Score> score(const Lists& lists, uint64_t seed) const;
 
+  std::string name_;
   const TestedUsers& tested_;
   size_t items_;
   uint32_t k_;
   size_t taken_ = 0;
   Lists all_, unseen_;
+  Reporter& reporter_;
+  Estimate estimate_;
 };
 
 /// The same of a method that fills the scores (items + 1) of the i-th user.
 RecommendScores score_method(
     std::string name, const TestedUsers& tested, size_t items, uint32_t k, uint64_t seed,
-    const std::function<void(size_t user, std::span<float> scores)>& method);
+    const std::function<void(size_t user, std::span<float> scores)>& method, Reporter& reporter);
 
 }  // namespace quern::task

@@ -253,21 +253,8 @@ class RecommendTraining {
 
   template <typename Method>
   void score_baseline(const std::string& name, const Method& method) {
-    const Estimate estimate(static_cast<double>(tested_.size()));
-    const auto told = [&](size_t user, std::span<float> scores) {
-      tell_scored(name, user, estimate);
-      method(user, scores);
-    };
-    baselines_.push_back(
-        task::score_method(name, tested_, pipeline_.items.size(), kShown, seed(), told));
-  }
-
-  void tell_scored(std::string_view name, size_t user, const Estimate& estimate) {
-    constexpr size_t kEvery = 64;
-    if (user == 0 || user % kEvery != 0) return;
-    reporter_.progress(
-        fmt::format("scoring {}: {} of {} users, {} left", name, user, tested_.size(),
-                    format_duration(estimate.seconds_left(static_cast<double>(user)))));
+    baselines_.push_back(task::score_method(name, tested_, pipeline_.items.size(), kShown, seed(),
+                                            method, reporter_));
   }
 
   /// Before training, so that the time it takes is known when the steps are planned. They learn
@@ -300,7 +287,8 @@ class RecommendTraining {
       ease.fit(penalty);
       const task::RecommendScores scores = task::score_method(
           "", validated_, pipeline_.items.size(), kShown, seed(),
-          [&](size_t user, std::span<float> out) { ease.score(validated_.histories[user], out); });
+          [&](size_t user, std::span<float> out) { ease.score(validated_.histories[user], out); },
+          silent_reporter());
       if (main_score(scores) <= best) continue;
       best = main_score(scores);
       best_penalty = penalty;
@@ -328,13 +316,9 @@ class RecommendTraining {
   void finish() {
     infer::ItemRanker ranker(config_, engine_->parameters(), pipeline_.items.counts(),
                              pipeline_.sides.codes, *pool_);
-    task::RankKeeper keeper(tested_, pipeline_.items.size(), kShown);
-    const Estimate estimate(static_cast<double>(tested_.size()));
-    ranker.rank(tested_.histories, [&](size_t user, std::span<float> scores) {
-      tell_scored("the transformer", user, estimate);
-      keeper.take(scores);
-    });
-    scores_ = keeper.scores("transformer", seed());
+    task::RankKeeper keeper("transformer", tested_, pipeline_.items.size(), kShown, reporter_);
+    ranker.rank(tested_.histories, [&](size_t, std::span<float> scores) { keeper.take(scores); });
+    scores_ = keeper.scores(seed());
     summary_.metrics_json = metrics();
     summary_.conclusion = conclusion();
     RecommendReport report;
