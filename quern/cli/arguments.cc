@@ -74,9 +74,10 @@ Argument Arguments::value(const std::string& name, float& variable, const std::s
   return Argument(app_->add_option(name, variable, help));
 }
 
-Argument Arguments::value(const std::string& name, std::function<void(const std::string&)> take,
+Argument Arguments::value(const std::string& name,
+                          const std::function<void(const std::string&)>& take,
                           const std::string& help) {
-  return Argument(app_->add_option_function<std::string>(name, std::move(take), help));
+  return Argument(app_->add_option_function<std::string>(name, take, help));
 }
 
 Argument Arguments::flag(const std::string& name, bool& variable, const std::string& help) {

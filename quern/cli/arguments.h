@@ -56,7 +56,7 @@ class Arguments {
   Argument value(const std::string& name, double& variable, const std::string& help);
   Argument value(const std::string& name, float& variable, const std::string& help);
   /// Calls `take` with the value, where it is given.
-  Argument value(const std::string& name, std::function<void(const std::string&)> take,
+  Argument value(const std::string& name, const std::function<void(const std::string&)>& take,
                  const std::string& help);
   /// True where it is given; of "!--name": false.
   Argument flag(const std::string& name, bool& variable, const std::string& help);
