@@ -8,6 +8,7 @@ trains SASRec with RecBole's defaults and full softmax for the same time; it nee
 """
 
 import argparse
+import contextlib
 import gzip
 import json
 import pathlib
@@ -85,6 +86,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--recbole", action="store_true")
     options = parser.parse_args()
+    options.data = pathlib.Path(options.data).resolve()
+    if "/" in options.quern:
+        options.quern = str(pathlib.Path(options.quern).resolve())
     for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
             result = quern(options, folder, seed)
@@ -94,7 +98,8 @@ def main():
             shown = [f"quern {result['validation']['with_repeats']['ndcg@10']:.4f}"]
             shown += [f"{one['name']} {one['with_repeats']['ndcg@10']:.4f}" for one in result["baselines"]]
             if options.recbole:
-                score, epochs = recbole(options, folder, seed)
+                with contextlib.chdir(folder):  # RecBole leaves its logs where it runs
+                    score, epochs = recbole(options, folder, seed)
                 shown.append(f"RecBole's SASRec {score:.4f} ({epochs} epochs)")
             print(f"seed {seed}, all items ranked:     NDCG@10 ", "  ".join(shown), flush=True)
 
