@@ -1,9 +1,9 @@
 """Training on masked inputs: what it costs on rows as they are, and what it gives on rows that hiding makes.
 
-    python bench/masked_inputs.py DATA --only NAME [--rate 0.1 --rate 0.25] [--draws 4] [--threads 2] [--seeds 1] [--folds 0]
+    python bench/masked_inputs.py DATA [--only NAME] [--rate 0.1 --rate 0.25] [--draws 4] [--threads 2] [--seeds 1] [--folds 0]
         [--option WORD]...
 
-DATA, its splits and what is needed are those of tables.py; for sms and crosswoz DATA is the folder of texts.py, for fashion the
+DATA, its splits and what is needed are those of tables.py; for the texts of texts.py DATA is its folder, for fashion the
 one of Fashion-MNIST's four IDX files. For each share of masked rows (regularise.masked_inputs) a model is trained and held
 against the one trained with none: on the test rows, and on copies of them in which each part is hidden by a chance of one half,
 as `quern explain` hides it: the hidden columns of a copy have the values of one training row, hidden words are left out, hidden
@@ -20,12 +20,11 @@ import tempfile
 
 import numpy as np
 import pandas as pd
+import tables
+import texts
 from common import answers, paired, parser_of
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from tables import SETS, chosen
 
-TEXTS = {"sms": ("sms_spam.csv", "spam", 5), "crosswoz": ("crosswoz_domain_train.csv", None, "crosswoz_domain_test.csv")}
 SIDE, PATCHES = 28, 8
 
 
@@ -60,7 +59,7 @@ class Tables:
 class Pictures:
     """Fashion-MNIST: train and test as names of files."""
 
-    target, positive = None, None
+    positive = None
 
     def __init__(self, options):
         self.options, self.data = options, options.data
@@ -97,24 +96,14 @@ class Pictures:
 
 def asked_for(options):
     """The data sets asked for: a name, the data, and the variance of its numbers (of classes: 1)."""
-    for name, table, features, target, positive, parts in chosen(options):
+    for name, table, features, target, positive, parts in tables.chosen(options):
         def hide(test, train, random, features=features):
             return masked_columns(test, train, features, random)
         yield name, Tables(options, features, target, positive, parts, hide), 1 if positive else table[target].var()
-    for name, (file, positive, how) in TEXTS.items():
-        if name not in (options.only or []):
-            continue
-        table = pd.read_csv(options.data / file).dropna().drop_duplicates("text").reset_index(drop=True)
-
-        def parts(seed, table=table, how=how):
-            if isinstance(how, str):
-                return [(table, pd.read_csv(options.data / how).dropna())]
-            folds = StratifiedKFold(how, shuffle=True, random_state=seed).split(table, table["label"])
-            return [(table.iloc[train], table.iloc[test]) for train, test in folds][:options.folds or None]
-
-        def hide(test, _, random, chinese=isinstance(how, str)):
+    for name, cut, chinese, parts in texts.chosen(options) if options.only else []:  # all: the tables
+        def hide(test, _, random, chinese=chinese):
             return masked_words(test, chinese, random)
-        yield name, Tables(options, ["text"], "label", positive, parts, hide), 1
+        yield name, Tables(options, ["text"], "label", "spam" if cut else None, parts, hide), 1
     if "fashion" in (options.only or []):
         yield "fashion", Pictures(options), 1
 
@@ -154,7 +143,7 @@ def scored(score, truth, ours, theirs):
 
 
 def main():
-    parser = parser_of(__doc__, [*SETS, *TEXTS, "fashion"])
+    parser = parser_of(__doc__, [*tables.SETS, *texts.SETS, "fashion"])
     parser.add_argument("--rate", type=float, action="append", help="a share of masked rows; may be given again")
     parser.add_argument("--draws", type=int, default=4, help="masked copies of each test row")
     options = parser.parse_args()

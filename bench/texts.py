@@ -54,28 +54,39 @@ def fasttext_answers(folder, train, test, chinese, seed, threads):
     return np.array([names[model.f.predict(line(text) + "\n", 1, 0.0, "strict")[0][1]] for text in test["text"]])
 
 
-def main():
-    options = parser_of(__doc__, SETS).parse_args()
+def chosen(options):
+    """The data sets asked for: name, whether it is cut in folds, whether it is Chinese, and what gives a seed's pairs of train and
+    test."""
     for name, (file, how, chinese) in SETS.items():
         if options.only and name not in options.only:
             continue
         table = pd.read_csv(options.data / file).dropna()
-        score, measure = accuracy_score, "accuracy"
-        if isinstance(how, int):
+        cut = isinstance(how, int)
+        if cut:
             table = table.drop_duplicates("text").reset_index(drop=True)
+
+        def parts(seed, table=table, how=how):
+            if isinstance(how, str):
+                return [(table, pd.read_csv(options.data / how).dropna())]
+            folds = StratifiedKFold(how, shuffle=True, random_state=seed).split(table, table["label"])
+            return [(table.iloc[train], table.iloc[test]) for train, test in folds][:options.folds or None]
+
+        yield name, cut, chinese, parts
+
+
+def main():
+    options = parser_of(__doc__, SETS).parse_args()
+    for name, cut, chinese, parts in chosen(options):
+        score, measure = accuracy_score, "accuracy"
+        if cut:
             measure = "F1"
 
             def score(truth, said):
                 return f1_score(truth, said, pos_label="spam")
         for seed in range(1, options.seeds + 1):
-            if isinstance(how, int):
-                folds = StratifiedKFold(how, shuffle=True, random_state=seed).split(table, table["label"])
-                parts = [(table.iloc[train], table.iloc[test]) for train, test in folds][:options.folds or None]
-            else:
-                parts = [(table, pd.read_csv(options.data / how).dropna())]
             said, truth, seconds = {}, [], 0
             with tempfile.TemporaryDirectory() as folder:
-                for train, test in parts:
+                for train, test in parts(seed):
                     truth.append(test["label"].to_numpy())
                     rows, took = answers(options, folder, train, test, "label", seed)
                     seconds += took
