@@ -217,14 +217,13 @@ int bench_machine(Invocation& invocation) {
 
 Action declare_bench(Arguments& arguments, Invocation& invocation) {
   Arguments train = arguments.subcommand("train", "Time training steps on random tokens");
-  add_option_flag(train, invocation, "--preset", "model.preset");
-  add_option_flag(train, invocation, "--size", "model.size");
-  add_option_flag(train, invocation, "--steps", "train.steps");
+  add_option_flags(
+      train, invocation,
+      {{"--preset", "model.preset"}, {"--size", "model.size"}, {"--steps", "train.steps"}});
   const Arguments machine = arguments.subcommand("machine", "Measure the machine's peaks");
   Arguments decode =
       arguments.subcommand("decode", "Time the tokens of one sequence, with random weights");
-  add_option_flag(decode, invocation, "--preset", "model.preset");
-  add_option_flag(decode, invocation, "--size", "model.size");
+  add_option_flags(decode, invocation, {{"--preset", "model.preset"}, {"--size", "model.size"}});
   const auto tokens = std::make_shared<int64_t>(200);
   decode.value("--tokens", *tokens, "How many to time (200)").between(1, 1000000);
   return [machine, decode, tokens](Invocation& in) {

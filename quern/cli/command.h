@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "quern/base/progress.h"
@@ -70,6 +72,9 @@ std::span<const Command> commands();
 /// key becomes a flag without a value.
 Argument add_option_flag(Arguments& arguments, Invocation& invocation, const std::string& flag,
                          std::string_view key);
+/// Several of them: each flag with its key.
+void add_option_flags(Arguments& arguments, Invocation& invocation,
+                      std::initializer_list<std::pair<const char*, const char*>> flags);
 
 /// --table NAME, for a command that reads tables, and what it asks of their readers.
 void add_table_flag(Arguments& arguments, Invocation& invocation);

@@ -232,6 +232,11 @@ Argument add_option_flag(Arguments& arguments, Invocation& invocation, const std
       .type_name(info->type == run::OptionType::kInteger ? "N" : "VALUE");
 }
 
+void add_option_flags(Arguments& arguments, Invocation& invocation,
+                      std::initializer_list<std::pair<const char*, const char*>> flags) {
+  for (const auto& [flag, key] : flags) add_option_flag(arguments, invocation, flag, key);
+}
+
 void add_table_flag(Arguments& arguments, Invocation& invocation) {
   add_option_flag(arguments, invocation, "--table", "data.table");
 }

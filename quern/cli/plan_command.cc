@@ -253,9 +253,9 @@ std::string human(const Plan& plan) {
 
 Action declare_plan(Arguments& arguments, Invocation& invocation) {
   auto flags = std::make_shared<Flags>();
-  add_option_flag(arguments, invocation, "--preset", "model.preset");
-  add_option_flag(arguments, invocation, "--size", "model.size");
-  add_option_flag(arguments, invocation, "--memory", "memory");
+  add_option_flags(
+      arguments, invocation,
+      {{"--preset", "model.preset"}, {"--size", "model.size"}, {"--memory", "memory"}});
   arguments
       .value("--tokens", flags->tokens,
              "Tokens to train on, repeats counted, as 300B (20 a parameter)")

@@ -255,6 +255,16 @@ int info(Invocation& invocation, const std::string& path) {
   return 0;
 }
 
+/// What encoding and decoding both take.
+void declare_coding(Arguments& arguments, EncodeFlags& flags, const std::string& input_help,
+                    const std::string& out_help) {
+  arguments.value("TOKENIZER", flags.tokenizer, "A tokenizer.json or a run folder").required();
+  arguments.value("INPUT", flags.input, input_help);
+  arguments.value("-o,--out", flags.out, out_help);
+  arguments.value("--format", flags.format, "The ids as text, or u32 (four bytes each)")
+      .one_of({"text", "u32"});
+}
+
 }  // namespace
 
 Action declare_tokenizer(Arguments& arguments, Invocation& invocation) {
@@ -262,9 +272,10 @@ Action declare_tokenizer(Arguments& arguments, Invocation& invocation) {
   Arguments learning = arguments.subcommand("train", "Learn a tokenizer from texts");
   learning.value("DATA", training->data, "Files or folders, as for quern train").required();
   learning.value("-o,--out", training->out, "The tokenizer.json to write").required();
-  add_option_flag(learning, invocation, "--kind", "tokenizer.kind");
-  add_option_flag(learning, invocation, "--vocabulary", "tokenizer.vocabulary");
-  add_option_flag(learning, invocation, "--pattern", "tokenizer.pattern");
+  add_option_flags(learning, invocation,
+                   {{"--kind", "tokenizer.kind"},
+                    {"--vocabulary", "tokenizer.vocabulary"},
+                    {"--pattern", "tokenizer.pattern"}});
   learning
       .value("--fallback", training->fallback,
              "What a char tokenizer does with characters it has not seen: bytes|unknown|none")
@@ -275,20 +286,14 @@ Action declare_tokenizer(Arguments& arguments, Invocation& invocation) {
 
   const auto coding = std::make_shared<EncodeFlags>();
   Arguments encoding = arguments.subcommand("encode", "Text to token ids");
-  encoding.value("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder").required();
-  encoding.value("INPUT", coding->input, "The text; - is standard input");
-  encoding.value("-o,--out", coding->out, "Where the ids go; - is standard output");
-  encoding.value("--format", coding->format, "The ids as text, or u32 (four bytes each)")
-      .one_of({"text", "u32"});
+  declare_coding(encoding, *coding, "The text; - is standard input",
+                 "Where the ids go; - is standard output");
   encoding.flag("--allow-special", coding->special, "Read <|endoftext|> as the token it names");
   encoding.flag("--count", coding->count, "Print counts only");
 
   Arguments decoding = arguments.subcommand("decode", "Token ids to text");
-  decoding.value("TOKENIZER", coding->tokenizer, "A tokenizer.json or a run folder").required();
-  decoding.value("INPUT", coding->input, "Ids, with spaces or commas; - is standard input");
-  decoding.value("-o,--out", coding->out, "Where the text goes; - is standard output");
-  decoding.value("--format", coding->format, "The ids as text, or u32 (four bytes each)")
-      .one_of({"text", "u32"});
+  declare_coding(decoding, *coding, "Ids, with spaces or commas; - is standard input",
+                 "Where the text goes; - is standard output");
 
   const auto path = std::make_shared<std::string>();
   Arguments describing = arguments.subcommand("info", "Kind, size, special tokens");

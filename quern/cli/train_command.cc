@@ -116,22 +116,20 @@ Action declare_train(Arguments& arguments, Invocation& invocation) {
   arguments.value("--out", flags->out, "The run folder to make (DATA's name with -run)")
       .type_name("RUN");
   arguments.flag("--resume", flags->resume, "Go on with the run from its newest checkpoint");
-  for (const auto& [flag, key] :
-       std::initializer_list<std::pair<const char*, const char*>>{{"--task", "data.task"},
-                                                                  {"--target", "data.target"},
-                                                                  {"--table", "data.table"},
-                                                                  {"--items", "data.items"},
-                                                                  {"--size", "model.size"},
-                                                                  {"--preset", "model.preset"},
-                                                                  {"--time", "train.time"},
-                                                                  {"--steps", "train.steps"},
-                                                                  {"--epochs", "train.epochs"},
-                                                                  {"--folds", "data.folds"},
-                                                                  {"--metric", "data.metric"},
-                                                                  {"--memory", "memory"},
-                                                                  {"--bit-exact", "bit_exact"}}) {
-    add_option_flag(arguments, invocation, flag, key);
-  }
+  add_option_flags(arguments, invocation,
+                   {{"--task", "data.task"},
+                    {"--target", "data.target"},
+                    {"--table", "data.table"},
+                    {"--items", "data.items"},
+                    {"--size", "model.size"},
+                    {"--preset", "model.preset"},
+                    {"--time", "train.time"},
+                    {"--steps", "train.steps"},
+                    {"--epochs", "train.epochs"},
+                    {"--folds", "data.folds"},
+                    {"--metric", "data.metric"},
+                    {"--memory", "memory"},
+                    {"--bit-exact", "bit_exact"}});
   return [flags, started](Invocation& in) { return run_train(in, *flags, started); };
 }
 
