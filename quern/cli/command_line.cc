@@ -185,7 +185,8 @@ int run_command(const Command& command, std::vector<std::string> arguments,
     invocation.options.set(key, value, run::Layer::kExplicit, flag);
   }
   if (invocation.options.text("device") == "cuda") {
-    invocation.gpu = kernels::cuda::open_gpu(precision_of(invocation.options));
+    invocation.gpu = kernels::cuda::open_gpu(precision_of(invocation.options),
+                                             invocation.options.boolean("stochastic_rounding"));
     invocation.reporter->note("device: " + invocation.gpu->driver().describe());
   }
   return action(invocation);

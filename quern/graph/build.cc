@@ -14,13 +14,19 @@ Value node(Graph& graph, OpCode op, Attrs attrs, Values... values) {
 
 }  // namespace
 
-Value embedding(Graph& graph, Value ids, Value table, Value positions, Value offsets, float scale) {
-  return node(graph, OpCode::kEmbedding, EmbeddingAttrs{scale}, ids, table, positions, offsets);
+Value embedding(Graph& graph, Value ids, Value table, Value positions, Value offsets, float scale,
+                DType dtype) {
+  return node(graph, OpCode::kEmbedding, EmbeddingAttrs{scale, dtype}, ids, table, positions,
+              offsets);
 }
 
 Value linear(Graph& graph, Value x, Value weight, Value bias, Value residual,
              Activation activation) {
   return node(graph, OpCode::kLinear, LinearAttrs{activation}, x, weight, bias, residual);
+}
+
+Value widened_linear(Graph& graph, Value x, Value weight, Value bias) {
+  return node(graph, OpCode::kLinear, LinearAttrs{Activation::kNone, true}, x, weight, bias);
 }
 
 NormOutputs norm(Graph& graph, Value x, Value residual, Value weight, Value bias, NormAttrs attrs) {
@@ -127,6 +133,7 @@ Value pool(Graph& graph, Value x, Value scores, Value lengths) {
 }
 
 Value cast(Graph& graph, Value x, DType dtype) {
+  if (graph.type(x).dtype == dtype) return x;
   return node(graph, OpCode::kCast, CastAttrs{dtype}, x);
 }
 

@@ -55,6 +55,7 @@ struct Executor::Impl {
     bind();
     build();
     fill_constants();
+    if (reads_copies_ && p_.options.fixed_parameters) renew_copies();
     if (gpu_ == nullptr) return;
     if (p_.seed) {
       one_ = Buffer(sizeof(float), device_, Memory::kShared);
@@ -122,6 +123,7 @@ struct Executor::Impl {
         const int32_t index = find_parameter(info);
         parameter_index_[i] = index;
         if (p_.parameter_written[i]) written[static_cast<size_t>(index)] = true;
+        reads_copies_ = reads_copies_ || info.type.dtype == DType::kBF16;
       }
     }
     if (!p_.options.backward || !p_.options.parameter_gradients) return;
@@ -153,6 +155,10 @@ struct Executor::Impl {
     }
     const Shape& shape = parameters_.parameters()[static_cast<size_t>(index)].shape;
     check_shape(info, shape);
+    if (info.type.dtype == DType::kBF16 && parameters_.copies() == nullptr) {
+      throw Error("no_copy", fmt::format("parameter {} has no copy in BF16", info.name),
+                  "trace the graph for the store that runs it, on a GPU with precision = bf16");
+    }
     if (parameters_.value(index).data == nullptr && shape.elements() > 0) {
       throw Error("not_allocated", fmt::format("parameter {} has no memory yet", info.name),
                   "call ParameterStore::allocate() first");
@@ -173,13 +179,16 @@ struct Executor::Impl {
         view.data = constants_.data() + p_.constant_offsets[index];
         break;
       case Kind::kParameter:
-        view.data = parameters_.value(parameter_index_[index]).data;
+        view.data = (view.type.dtype == DType::kBF16 ? parameters_.copy(parameter_index_[index])
+                                                     : parameters_.value(parameter_index_[index]))
+                        .data;
         break;
       case Kind::kParameterGradient:
         // A kGradient of no single parameter is the whole arena.
         view.data = parameter_index_[index] < 0
                         ? reinterpret_cast<std::byte*>(parameters_.gradients().data())
                         : parameters_.gradient(parameter_index_[index]).data;
+        view.type.dtype = DType::kF32;  // of a copy in BF16, too
         break;
       case Kind::kState:
         view.data = state_data_[index];
@@ -281,7 +290,19 @@ struct Executor::Impl {
     if (gpu_ != nullptr) after_step(static_cast<int32_t>(steps_.size()) - 1);
   }
 
+  void renew_copies() const {
+    const uint32_t* random = nullptr;
+    if (p_.options.stochastic_rounding) {
+      const Value input = p_.graph.input("random");
+      random = view(p_.values[static_cast<size_t>(input.id)], input).u32();
+    }
+    kernels::cuda::narrow(gpu_->context(), parameters_.values().data(),
+                          static_cast<int64_t>(parameters_.arena_floats()), random,
+                          reinterpret_cast<kernels::BFloat16*>(parameters_.copies()));
+  }
+
   void run_steps(bool accumulate, FunctionRef<void(int32_t)> after_step) {
+    if (reads_copies_ && !p_.options.fixed_parameters) renew_copies();
     if (!accumulate) {
       for (const TensorView& gradient : unwritten_) fill_zero(gradient);
     }
@@ -342,17 +363,30 @@ struct Executor::Impl {
     if (gpu_ == nullptr) {
       kernels::cpu::scale(context_, from.f32(), from.elements(), 1, to.f32(), true);
     } else {
-      kernels::cuda::scale(gpu_->context(), from.f32(), from.elements(), 1, to.f32(), true);
+      const auto add = [&](auto* source, auto* target) {
+        kernels::cuda::scale(gpu_->context(), source, from.elements(), 1, target, true);
+      };
+      if (from.type.dtype == DType::kBF16) {
+        add(from.as<kernels::BFloat16>(), to.as<kernels::BFloat16>());
+      } else {
+        add(from.f32(), to.f32());
+      }
     }
   }
 
-  /// A tensor where the host can read it now: itself, or a copy in `copies`.
+  /// A tensor where the host can read it now: itself, or a copy in `copies`; of BF16, in F32.
   TensorView on_host(const TensorView& tensor, std::vector<Buffer>& copies) const {
     if (gpu_ == nullptr || !tensor) return tensor;
     const Buffer& buffer = copies.emplace_back(tensor.type.bytes());
     device_->copy(buffer.data(), tensor.data, tensor.type.bytes(), Queue::kCompute);
     device_->synchronize();
-    return {buffer.data(), tensor.type};
+    const TensorView brought{buffer.data(), tensor.type};
+    if (tensor.type.dtype != DType::kBF16) return brought;
+    const TensorType wide{DType::kF32, tensor.shape()};
+    const Buffer& widened = copies.emplace_back(wide.bytes());
+    kernels::cpu::cast(context_, brought.data, DType::kBF16, widened.data(), DType::kF32,
+                       tensor.elements(), false);
+    return {widened.data(), wide};
   }
 
   void observe(const Step& step, size_t index) const {
@@ -392,7 +426,8 @@ struct Executor::Impl {
     const bool backward = step.planned->backward;
     const std::span<const TensorView> written = backward ? step.input_grads : step.outputs;
     for (size_t i = 0; i < written.size(); ++i) {
-      if (!written[i] || written[i].type.dtype != DType::kF32) continue;
+      const DType dtype = written[i].type.dtype;
+      if (!written[i] || (dtype != DType::kF32 && dtype != DType::kBF16)) continue;
       std::vector<Buffer> copies;
       const TensorView tensor = on_host(written[i], copies);
       for (const float value : tensor.f32_span()) {
@@ -412,6 +447,7 @@ struct Executor::Impl {
   Buffer one_;                            // the gradient of the loss, on a GPU
   std::optional<Staging> staging_;        // on a GPU
   std::optional<Replay> replay_;          // on a GPU
+  bool reads_copies_ = false;             // of parameters, in BF16
   bool check_each_ = false;               // wait after each op, to name the one that fails
   std::vector<int32_t> parameter_index_;  // per value
   std::vector<std::byte*> state_data_;    // per value

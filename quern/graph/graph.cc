@@ -35,6 +35,8 @@ Value Graph::find(ValueKind kind, std::string_view name, const TensorType& type)
     const ValueInfo& info = values_[i];
     if (info.kind != kind || info.name != name) continue;
     if (info.type == type) return Value{static_cast<int32_t>(i)};
+    // A parameter may be read as it is, and as its copy in another type.
+    if (kind == ValueKind::kParameter && info.type.shape == type.shape) continue;
     throw ShapeError(fmt::format("{} {} is {} {}, asked for again as {} {}", kind_name(kind), name,
                                  info.type.shape.to_string(), quern::name(info.type.dtype),
                                  type.shape.to_string(), quern::name(type.dtype)),

@@ -61,7 +61,8 @@ class Graph {
  public:
   /// Throws Error on a second input of that name. A parameter, state or constant asked for again is
   /// the same value (tied weights, shared tables); ShapeError when it is asked for with another
-  /// type.
+  /// type. But a parameter may be read both in F32 and in BF16, as the store's copy of it; its
+  /// gradient is the sum of both, in F32.
   Value input(std::string_view name, TensorType type);
   Value parameter(std::string_view name, int32_t index, TensorType type);
   /// The gradient of one parameter, or with index -1 the whole gradient arena (arena_floats()).
@@ -105,9 +106,12 @@ class Graph {
 };
 
 // The ops as functions; absent optional inputs are Value{}.
-Value embedding(Graph& graph, Value ids, Value table, Value positions, Value offsets, float scale);
+Value embedding(Graph& graph, Value ids, Value table, Value positions, Value offsets, float scale,
+                DType dtype = DType::kF32);
 Value linear(Graph& graph, Value x, Value weight, Value bias = {}, Value residual = {},
              Activation activation = Activation::kNone);
+/// x Wᵀ + b in F32, of x and W in F32 or BF16.
+Value widened_linear(Graph& graph, Value x, Value weight, Value bias = {});
 struct NormOutputs {
   Value y, sum;
 };
@@ -149,6 +153,7 @@ Value convolve(Graph& graph, Value x, Value weight, WindowAttrs attrs);
 Value max_pool(Graph& graph, Value x, WindowAttrs attrs);
 /// lengths may be absent.
 Value pool(Graph& graph, Value x, Value scores, Value lengths);
+/// x itself where it has that type.
 Value cast(Graph& graph, Value x, DType dtype);
 Value gradient_norm(Graph& graph, Value gradients);
 /// The optimizer's steps write parameter and moments in place; `norm` may be absent.

@@ -68,9 +68,11 @@ enum class OpKind : uint8_t { kDifferentiable, kStateful, kData };
 
 struct EmbeddingAttrs {
   float scale = 1;
+  DType dtype = DType::kF32;  // of the result, F32 or BF16
 };
 struct LinearAttrs {
   Activation activation = Activation::kNone;
+  bool widen = false;  // of x in BF16: bias, residual and y are F32
 };
 struct NormAttrs {
   bool rms = false;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
+#include <string_view>
 
 #include "quern/graph/plan_impl.h"
 #include "quern/graph/recompute.h"
@@ -44,6 +46,7 @@ class Planner {
     p_.gradients.resize(count);
     p_.parameter_written.resize(count, false);
     p_.constant_offsets.resize(count, 0);
+    find_parameters();
     last_use_.assign(count, -1);
     gradient_slot_.assign(count, -1);
     again_.resize(count);
@@ -81,6 +84,16 @@ class Planner {
   int32_t end() const { return static_cast<int32_t>(p_.steps.size()); }
   bool wanted(Value value) const {
     return std::find(o_.wrt.begin(), o_.wrt.end(), value) != o_.wrt.end();
+  }
+
+  /// A parameter that is read in two types is one when its gradient is written.
+  void find_parameters() {
+    std::map<std::string_view, size_t> first;
+    for (size_t i = 0; i < g_.values().size(); ++i) {
+      const ValueInfo& info = g_.values()[i];
+      const bool parameter = info.kind == ValueKind::kParameter;
+      parameter_of_.push_back(parameter ? first.try_emplace(info.name, i).first->second : i);
+    }
   }
 
   /// Which values lie between a parameter (or a `wrt`) and anything computed from it.
@@ -427,8 +440,9 @@ class Planner {
       place = {Kind::kParameterGradient, input.id};
       p_.gradients[at(input)] = place;
       if (!overwrites) {
-        first = !p_.parameter_written[at(input)];
-        p_.parameter_written[at(input)] = true;
+        const size_t written = parameter_of_[at(input)];
+        first = !p_.parameter_written[written];
+        p_.parameter_written[written] = true;
         if (first) step.first_parameter_gradients |= 1U << i;
       }
     } else {
@@ -503,6 +517,7 @@ class Planner {
   const Graph& g_;
   const PlanOptions& o_;
   std::vector<bool> needs_;
+  std::vector<size_t> parameter_of_;        // per value
   std::vector<int32_t> producer_backward_;  // per node
   std::vector<int32_t> last_use_;           // per value
   std::vector<int32_t> gradient_slot_;      // per value

@@ -33,6 +33,12 @@ struct PlanOptions {
   std::vector<Observation> observe{};
   /// For each node, whether backward runs it again rather than keep its outputs; empty: none.
   std::vector<bool> recompute{};
+  /// The values do not change while the executor lives, so that their copy in BF16 is made once,
+  /// not before each run.
+  bool fixed_parameters = false;
+  /// The copy in BF16 is rounded up or down with probabilities that make its mean the value, by the
+  /// graph's input "random"; else to nearest.
+  bool stochastic_rounding = false;
   bool trace_nan =
       false;  // after each kernel, throw Error naming op, layer, shapes, parents on the first NaN
   bool reference = false;  // run the references instead of the kernels: tests only

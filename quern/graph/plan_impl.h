@@ -43,7 +43,8 @@ struct Plan::Impl {
   std::vector<Location> gradients;      // per value: what Executor::gradient reads
   Location seed;                        // the gradient of the loss, 1
   int32_t first_backward = 0;           // index of the first backward step
-  std::vector<bool> parameter_written;  // per value: the kernels write its gradient
+  std::vector<bool> parameter_written;  // per value, the first of its parameter: whether the
+                                        // kernels write its gradient
   std::vector<Slot> slots;
   std::vector<size_t> constant_offsets;  // per value
   PlanBytes bytes;

@@ -35,6 +35,20 @@ void ParameterStore::use(kernels::cuda::Gpu* gpu) {
     std::memcpy(moved.data(), buffer->data(), buffer->size());
     *buffer = std::move(moved);
   }
+  copies_ = Buffer();
+  if (values_.size() != 0) make_copies();
+}
+
+DType ParameterStore::activation_type() const {
+  return gpu_ != nullptr && gpu_->context().precision == kernels::cuda::Precision::kBf16
+             ? DType::kBF16
+             : DType::kF32;
+}
+bool ParameterStore::rounds_stochastically() const {
+  return activation_type() == DType::kBF16 && gpu_->context().stochastic_rounding;
+}
+size_t ParameterStore::copy_bytes() const {
+  return activation_type() == DType::kBF16 ? arena_floats() * size_of(DType::kBF16) : 0;
 }
 
 Buffer ParameterStore::make_buffer(size_t bytes) const {
@@ -61,7 +75,13 @@ void ParameterStore::lay_out() {
 
 void ParameterStore::allocate() {
   lay_out();
-  if (values_.size() == 0) values_ = make_buffer(arena_floats() * sizeof(float));
+  if (values_.size() != 0) return;
+  values_ = make_buffer(arena_floats() * sizeof(float));
+  make_copies();
+}
+
+void ParameterStore::make_copies() {
+  if (copy_bytes() != 0) copies_ = Buffer(copy_bytes(), &gpu_->driver(), Memory::kDevice);
 }
 
 void ParameterStore::allocate_gradients() {
@@ -87,6 +107,13 @@ TensorView ParameterStore::gradient(int32_t index) const {
   const ParameterInfo& info = parameters_.at(static_cast<size_t>(index));
   TensorView view{nullptr, {DType::kF32, info.shape}};
   if (gradients_.data() != nullptr) view.data = gradients_.data() + info.offset * sizeof(float);
+  return view;
+}
+
+TensorView ParameterStore::copy(int32_t index) const {
+  const ParameterInfo& info = parameters_.at(static_cast<size_t>(index));
+  TensorView view{nullptr, {DType::kBF16, info.shape}};
+  if (copies_.data() != nullptr) view.data = copies_.data() + info.offset * size_of(DType::kBF16);
   return view;
 }
 

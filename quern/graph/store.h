@@ -42,6 +42,12 @@ class ParameterStore {
   /// Null: the processor.
   void use(kernels::cuda::Gpu* gpu);
   kernels::cuda::Gpu* gpu() const { return gpu_; }
+  /// What models over these parameters keep activations as: BF16 on a GPU of that precision, else
+  /// F32. Where BF16, weights are read from a copy of the values in BF16, which executors renew.
+  DType activation_type() const;
+  /// Whether training rounds that copy up or down by chance, in proportion (see
+  /// PlanOptions::stochastic_rounding).
+  bool rounds_stochastically() const;
   /// Decides every offset, without memory: nothing can be declared after it.
   void lay_out();
   void allocate();  // lays out first
@@ -51,6 +57,8 @@ class ParameterStore {
   int32_t find(std::string_view name) const;  // -1: none
   TensorView value(int32_t index) const;
   TensorView gradient(int32_t index) const;
+  TensorView copy(int32_t index) const;  // BF16; on the device, where there is such a copy
+  std::byte* copies() const { return copies_.data(); }
   /// The run of floats of a group (values or gradients), padding included (padding is and stays
   /// zero).
   struct Range {
@@ -62,14 +70,17 @@ class ParameterStore {
 
   int64_t count() const;        // parameters, without padding
   size_t arena_floats() const;  // with padding
-  size_t allocated_bytes() const { return values_.size() + gradients_.size(); }
+  size_t allocated_bytes() const { return values_.size() + gradients_.size() + copies_.size(); }
+  /// Of the copy in BF16, 0 where there is none.
+  size_t copy_bytes() const;
 
  private:
   Buffer make_buffer(size_t bytes) const;
+  void make_copies();
 
   std::vector<ParameterInfo> parameters_;
   kernels::cuda::Gpu* gpu_ = nullptr;
-  Buffer values_, gradients_;
+  Buffer values_, gradients_, copies_;
   Range groups_[3];
   bool laid_out_ = false;
 };

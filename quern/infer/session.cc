@@ -42,7 +42,7 @@ Session::Session(const model::ModelConfig& config, graph::ParameterStore& parame
     model::TraceOptions options;
     options.use = model::TraceOptions::Use::kDecode;
     options.length = length;
-    graph::Plan plan(model::trace(config, parameters, options), {});
+    graph::Plan plan(model::trace(config, parameters, options), {.fixed_parameters = true});
     steps_.push_back(std::make_unique<Step>(
         static_cast<size_t>(length), graph::Executor(std::move(plan), parameters, states_, pool),
         config.ngram_orders > 0));

@@ -17,7 +17,7 @@ namespace quern::infer {
 /// for decoding.
 class Session {
  public:
-  /// The parameters must outlive the session.
+  /// The parameters must outlive the session, and keep their values.
   Session(const model::ModelConfig& config, graph::ParameterStore& parameters, ThreadPool& pool);
   ~Session();
 

@@ -15,7 +15,8 @@ bool has_final_norm(const ModelConfig& config) { return config.norm_place == Nor
 
 void Blocks::declare_random(bool needed) {
   const bool drops = c_.dropout > 0 || c_.attention_dropout > 0 || c_.drop_path > 0;
-  if (training_ && (drops || needed)) random_ = g_.input("random", {DType::kU32, {4}});
+  if (training_ && (drops || needed || store_.rounds_stochastically()))
+    random_ = g_.input("random", {DType::kU32, {4}});
 }
 
 Value Blocks::run(Value x, const Sequence& sequence) {
@@ -29,12 +30,17 @@ Value Blocks::run(Value x, const Sequence& sequence) {
   return x;
 }
 
-Value Blocks::parameter(const std::string& short_name) {
+Value Blocks::parameter_as(const std::string& short_name, DType type) {
   const std::string name = prefix_ + short_name;
   const int32_t index = store_.find(name);
   if (index < 0) throw Error("missing_parameter", "the model has no parameter " + name);
   const auto& info = store_.parameters()[static_cast<size_t>(index)];
-  return g_.parameter(name, index, {DType::kF32, info.shape});
+  return g_.parameter(name, index, {type, info.shape});
+}
+Value Blocks::parameter(const std::string& name) { return parameter_as(name, DType::kF32); }
+Value Blocks::weight(const std::string& name) { return parameter_as(name, type()); }
+Value Blocks::optional_weight(const std::string& name) {
+  return store_.find(prefix_ + name) < 0 ? Value{} : weight(name);
 }
 Value Blocks::optional_parameter(const std::string& name) {
   return store_.find(prefix_ + name) < 0 ? Value{} : parameter(name);
@@ -64,11 +70,11 @@ Value Blocks::norm(Value x, const std::string& name) {
 /// unless dropout stands between them (on the sub-layer's output before it is added: Vaswani et
 /// al. 2017, section 5.4).
 Value Blocks::project(Value x, const std::string& name, Value residual, float path_rate) {
-  const Value weight = parameter(name + ".weight");
-  const Value bias = optional_parameter(name + ".bias");
+  const Value matrix = weight(name + ".weight");
+  const Value bias = optional_weight(name + ".bias");
   if (!training_ || (c_.dropout == 0 && path_rate == 0))
-    return graph::linear(g_, x, weight, bias, residual);
-  Value y = graph::linear(g_, x, weight, bias);
+    return graph::linear(g_, x, matrix, bias, residual);
+  Value y = graph::linear(g_, x, matrix, bias);
   if (path_rate == 0) return dropped(y, residual, c_.dropout, false);
   if (c_.dropout > 0) y = dropped(y, {}, c_.dropout, false);
   return dropped(y, residual, path_rate, true);
@@ -79,13 +85,13 @@ Value Blocks::attention(Value x, Value residual, int64_t layer, float path_rate)
   const graph::HeadsAttrs heads{c_.heads, c_.kv_heads, c_.head_width()};
   graph::AttentionInputs inputs;
   inputs.lengths = sequence_.lengths;
-  inputs.qkv = graph::linear(g_, x, parameter(prefix + "qkv.weight"),
-                             optional_parameter(prefix + "qkv.bias"));
+  inputs.qkv =
+      graph::linear(g_, x, weight(prefix + "qkv.weight"), optional_weight(prefix + "qkv.bias"));
   if (sequence_.rope_table)
     inputs.qkv = graph::rope(g_, inputs.qkv, sequence_.rope_table, sequence_.offsets, heads);
   if (sequence_.cache_capacity > 0) {
     const TensorType cache{
-        DType::kF32, {g_.shape(x)[0], c_.kv_heads, sequence_.cache_capacity, c_.head_width()}};
+        type(), {g_.shape(x)[0], c_.kv_heads, sequence_.cache_capacity, c_.head_width()}};
     inputs.k_cache = g_.state(fmt::format("cache.{}.key", layer), cache);
     inputs.v_cache = g_.state(fmt::format("cache.{}.value", layer), cache);
     graph::cache_write(g_, inputs.qkv, inputs.k_cache, inputs.v_cache, sequence_.offsets, heads);
@@ -109,12 +115,12 @@ Value Blocks::attention(Value x, Value residual, int64_t layer, float path_rate)
 
 Value Blocks::feed_forward(Value x, Value residual, int64_t layer, float path_rate) {
   const std::string prefix = fmt::format("layers.{}.ffn.", layer);
-  const Value weight = parameter(prefix + "up.weight");
-  const Value bias = optional_parameter(prefix + "up.bias");
+  const Value matrix = weight(prefix + "up.weight");
+  const Value bias = optional_weight(prefix + "up.bias");
   const graph::Activation act = activation_of(c_.activation);
   const Value hidden = is_gated(c_.activation)
-                           ? graph::gated_unit(g_, graph::linear(g_, x, weight, bias), act)
-                           : graph::linear(g_, x, weight, bias, {}, act);
+                           ? graph::gated_unit(g_, graph::linear(g_, x, matrix, bias), act)
+                           : graph::linear(g_, x, matrix, bias, {}, act);
   return project(hidden, prefix + "down", residual, path_rate);
 }
 

@@ -41,21 +41,27 @@ class Blocks {
   void declare_random(bool needed = false);
   graph::Value random() const { return random_; }
 
-  /// x (B,T,C) -> (B,T,C) through all layers; taps the residual after each. The last norm is the
-  /// caller's.
+  /// x (B,T,C), of type(), -> (B,T,C) through all layers; taps the residual after each. The last
+  /// norm is the caller's.
   graph::Value run(graph::Value x, const Sequence& sequence);
 
   /// Stands before the names of all parameters asked for from now on.
   void set_prefix(std::string prefix) { prefix_ = std::move(prefix); }
-  /// Throws Error("missing_parameter").
+  /// What activations are kept as: BF16 where the store says so.
+  DType type() const { return store_.activation_type(); }
+  /// In F32. Throws Error("missing_parameter").
   graph::Value parameter(const std::string& name);
   graph::Value optional_parameter(const std::string& name);
+  /// What is multiplied by activations, or added to them: in their type.
+  graph::Value weight(const std::string& name);
+  graph::Value optional_weight(const std::string& name);
   graph::Value norm(graph::Value x, const std::string& name);
   /// residual + dropout(x), where training asks for it; `path`: whole samples.
   graph::Value dropped(graph::Value x, graph::Value residual, float rate, bool path);
   bool training() const { return training_; }
 
  private:
+  graph::Value parameter_as(const std::string& short_name, DType type);
   graph::Value project(graph::Value x, const std::string& name, graph::Value residual,
                        float path_rate);
   graph::Value attention(graph::Value x, graph::Value residual, int64_t layer, float path_rate);

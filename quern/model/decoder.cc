@@ -144,17 +144,21 @@ class Tracer {
 
   Value embed() {
     table_ = entries();
-    if (options_.tokens == Tokens::kGiven)
-      return g_.input("tokens", {DType::kF32, {options_.batch, length_, c_.width}});
+    if (options_.tokens == Tokens::kGiven) {
+      const Value given = g_.input("tokens", {DType::kF32, {options_.batch, length_, c_.width}});
+      return graph::cast(g_, given, blocks_.type());
+    }
+    const DType type = options_.tokens == Tokens::kShown ? DType::kF32 : blocks_.type();
     const float scale = c_.scale_embedding ? std::sqrt(static_cast<float>(c_.width)) : 1.0F;
-    Value x = graph::embedding(g_, ids_, table_, positions_, offsets_, scale);
+    Value x = graph::embedding(g_, ids_, table_, positions_, offsets_, scale, type);
     if (c_.ngram_orders > 0) {
       const Value ids =
           g_.input("ngram_ids", {DType::kI32, {options_.batch, length_, c_.ngram_orders}});
-      x = graph::add(g_, x, graph::embedding(g_, ids, blocks_.parameter("embed.ngram"), {}, {}, 1));
+      const Value table = blocks_.parameter("embed.ngram");
+      x = graph::add(g_, x, graph::embedding(g_, ids, table, {}, {}, 1, type));
     }
     if (options_.tokens == Tokens::kShown) g_.name_output("tokens", x);
-    return blocks_.dropped(x, {}, c_.dropout, false);
+    return blocks_.dropped(graph::cast(g_, x, blocks_.type()), {}, c_.dropout, false);
   }
 
   /// The loss over candidates: their rows are gathered, and their logits moved by how likely each
@@ -162,22 +166,31 @@ class Tracer {
   Value candidate_logits(Value x) {
     const int64_t count = options_.candidates;
     const Value ids = g_.input("candidates", {DType::kI32, {1, count}});
-    const Value rows = graph::embedding(g_, ids, output_, {}, {}, 1);
-    return graph::linear(g_, x, graph::reshape(g_, rows, {count, c_.width}),
-                         g_.input("candidate_bias", {DType::kF32, {count}}));
+    const Value table = c_.tie_embeddings ? table_ : blocks_.parameter("output.weight");
+    const Value rows =
+        graph::reshape(g_, graph::embedding(g_, ids, table, {}, {}, 1), {count, c_.width});
+    return graph::widened_linear(g_, x, graph::cast(g_, rows, blocks_.type()),
+                                 g_.input("candidate_bias", {DType::kF32, {count}}));
+  }
+
+  /// Rows of what x is multiplied with, in its type: the table's own copy where that is a
+  /// parameter.
+  Value output_rows() {
+    if (!c_.tie_embeddings) return blocks_.weight("output.weight");
+    if (c_.side_slots == 0) return blocks_.weight("embed.weight");
+    return graph::cast(g_, table_, blocks_.type());
   }
 
   void head(Value x) {
     const bool one = decoding_ || options_.one_target;
     if (one) x = graph::gather_rows(g_, x, g_.input("rows", {DType::kI32, {options_.batch}}));
     if (has_final_norm(c_)) x = blocks_.norm(x, "norm");
-    output_ = c_.tie_embeddings ? table_ : blocks_.parameter("output.weight");
-    const Value logits =
-        options_.candidates > 0 ? candidate_logits(x) : graph::linear(g_, x, output_);
     if (decoding_ || options_.use == TraceOptions::Use::kLogits) {
-      g_.name_output("logits", logits);
+      g_.name_output("logits", graph::widened_linear(g_, x, output_rows()));
       return;
     }
+    const Value logits =
+        options_.candidates > 0 ? candidate_logits(x) : graph::linear(g_, x, output_rows());
     const Shape places = one ? Shape{options_.batch} : Shape{options_.batch, length_};
     const Value targets = g_.input("targets", {DType::kI32, places});
     const Value weight = g_.input("loss_weight", {DType::kF32, {1}});
@@ -194,7 +207,7 @@ class Tracer {
   Graph g_;
   Blocks blocks_;
   Blocks::Sequence sequence_;
-  Value ids_, offsets_, table_, output_, positions_;
+  Value ids_, offsets_, table_, positions_;
 };
 
 }  // namespace

@@ -63,9 +63,10 @@ class EncoderTracer {
   Value row() {
     Value x = join(join(columns(), image()), text());
     x = blocks_.dropped(x, {}, c_.trunk.dropout, false);
+    x = graph::cast(g_, x, blocks_.type());
     if (c_.trunk.layers > 0) x = blocks_.run(x, sequence_);
     if (has_final_norm(c_.trunk)) x = blocks_.norm(x, "norm");
-    return gather(x);
+    return gather(graph::cast(g_, x, DType::kF32));
   }
 
   Value join(Value a, Value b) {

@@ -15,8 +15,13 @@ constexpr std::string_view kTables = "classify regress";
 constexpr auto kTable_ = std::to_array<OptionInfo>({
     {"seed", kInteger, "1", "Fixes every random choice", "", 0, kMany},
     {"device", kChoice, "auto", "Where to compute", "auto|cpu|cuda"},
-    {"precision", kChoice, "float32", "How a GPU multiplies matrices; sums stay in float32",
+    {"precision", kChoice, "float32",
+     "What a GPU computes in; bf16 also keeps activations so. Sums and the optimizer stay in "
+     "float32",
      "float32|tf32|bf16"},
+    {"stochastic_rounding", kBoolean, "false",
+     "With precision = bf16, training rounds weights up or down by chance, so that small steps add "
+     "up"},
     {"threads", kInteger, "0", "Threads to use; 0: all", "", 0, 1024},
     {"memory", kBytes, "", "Memory to stay within; empty: what is available", "a size, as 16GB"},
     {"bit_exact", kBoolean, "false",

@@ -18,6 +18,11 @@ struct TensorView {
   const Shape& shape() const { return type.shape; }
   int64_t elements() const { return type.shape.elements(); }
   float* f32() const { return reinterpret_cast<float*>(data); }
+  /// The elements as those of a kernel: float, BFloat16.
+  template <typename T>
+  T* as() const {
+    return reinterpret_cast<T*>(data);
+  }
   int32_t* i32() const { return reinterpret_cast<int32_t*>(data); }
   uint32_t* u32() const { return reinterpret_cast<uint32_t*>(data); }
   std::span<float> f32_span() const { return {f32(), static_cast<size_t>(elements())}; }

@@ -23,6 +23,7 @@ graph::Plan make_plan(const task::Problem& problem, const graph::ParameterStore&
   options.backward = use == task::Use::kTrain;
   if (options.backward && recompute != graph::Recompute{})
     options.recompute = graph::recompute_flags(graph, recompute);
+  options.stochastic_rounding = options.backward && store.rounds_stochastically();
   return graph::Plan(std::move(graph), options);
 }
 
@@ -133,6 +134,7 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
                        int ranks) {
   const Leaves leaves = divide_step(options, ranks);
   graph::ParameterStore store;
+  store.use(options.gpu);
   problem.declare(store);
   store.lay_out();
   const Shards shards(store, ranks, options.optimizer.muon);
@@ -145,7 +147,7 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
   need.activations = bytes_of(task::Use::kTrain, leaves.rows, options.recompute) +
                      bytes_of(task::Use::kEvaluate, evaluation_rows(options), {});
   const size_t arena = store.arena_floats() * sizeof(float);
-  need.parameters = 2 * arena;
+  need.parameters = 2 * arena + store.copy_bytes();
   need.optimizer =
       Optimizer::planned_bytes(options.optimizer, share_of(options, shards, rank), store, device);
   if (device != DeviceKind::kCpu) return need;  // the rest stays the host's
@@ -163,6 +165,7 @@ MemoryNeed fit_memory(const task::Problem& problem, EngineOptions& options, size
   const MemoryNeed plain = need_with({});
   if (plain.total() <= budget) return plain;
   graph::ParameterStore store;
+  store.use(options.gpu);
   problem.declare(store);
   const int32_t layers =
       graph::layer_count(problem.trace(task::Use::kTrain, divide_step(options, ranks).rows, store));

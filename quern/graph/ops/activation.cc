@@ -15,47 +15,47 @@ Activation activation_of(const KernelCall& call) {
 Types infer_activation(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ActivationAttrs>(OpCode::kActivation, attrs);
   const Check check(OpCode::kActivation, inputs);
-  check.floats({0});
+  check.activations({0});
   return {inputs[0]};
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward_activation(const KernelCall& call) {
-  Kernels(call).activation_forward(activation_of(call), call.inputs[0].f32(),
-                                   call.inputs[0].elements(), call.outputs[0].f32());
+  Kernels(call).activation_forward(activation_of(call), call.inputs[0].as<T>(),
+                                   call.inputs[0].elements(), call.outputs[0].as<T>());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward_activation(const KernelCall& call) {
-  Kernels(call).activation_backward(activation_of(call), call.inputs[0].f32(),
-                                    call.output_grads[0].f32(), call.inputs[0].elements(),
-                                    call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).activation_backward(activation_of(call), call.inputs[0].as<T>(),
+                                    call.output_grads[0].as<T>(), call.inputs[0].elements(),
+                                    call.input_grads[0].as<T>(), call.accumulate[0]);
 }
 
 Types infer_gated(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ActivationAttrs>(OpCode::kGatedUnit, attrs);
   const Check check(OpCode::kGatedUnit, inputs);
-  check.floats({0});
+  check.activations({0});
   check.rank_at_least(0, 1);
   const Shape& x = check.shape(0);
   check.require(x.back() % 2 == 0, "the last extent of x must be even: gate, then value",
                 "give the projection before it 2 F outputs");
-  return {f32(x.with_back(x.back() / 2))};
+  return {{inputs[0].dtype, x.with_back(x.back() / 2)}};
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward_gated(const KernelCall& call) {
   const Shape& y = call.outputs[0].shape();
-  Kernels(call).gated_unit_forward(activation_of(call), call.inputs[0].f32(), y.rows(), y.back(),
-                                   call.outputs[0].f32());
+  Kernels(call).gated_unit_forward(activation_of(call), call.inputs[0].as<T>(), y.rows(), y.back(),
+                                   call.outputs[0].as<T>());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward_gated(const KernelCall& call) {
   const Shape& x = call.inputs[0].shape();
-  Kernels(call).gated_unit_backward(activation_of(call), call.inputs[0].f32(),
-                                    call.output_grads[0].f32(), x.rows(), x.back() / 2,
-                                    call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).gated_unit_backward(activation_of(call), call.inputs[0].as<T>(),
+                                    call.output_grads[0].as<T>(), x.rows(), x.back() / 2,
+                                    call.input_grads[0].as<T>(), call.accumulate[0]);
 }
 
 Saved saves_x(const Attrs&, uint32_t) { return {.inputs = 1}; }
@@ -80,10 +80,10 @@ OpEntry activation_op() {
   OpEntry entry = of_x(OpCode::kActivation, "activation");
   entry.infer = infer_activation;
   entry.forward = forward_activation<Cpu>;
-  entry.cuda.forward = forward_activation<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward_activation, 0);
   entry.reference_forward = forward_activation<Reference>;
   entry.backward = backward_activation<Cpu>;
-  entry.cuda.backward = backward_activation<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward_activation, 0);
   entry.reference_backward = backward_activation<Reference>;
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
@@ -94,10 +94,10 @@ OpEntry gated_unit_op() {
   OpEntry entry = of_x(OpCode::kGatedUnit, "gated_unit");
   entry.infer = infer_gated;
   entry.forward = forward_gated<Cpu>;
-  entry.cuda.forward = forward_gated<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward_gated, 0);
   entry.reference_forward = forward_gated<Reference>;
   entry.backward = backward_gated<Cpu>;
-  entry.cuda.backward = backward_gated<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward_gated, 0);
   entry.reference_backward = backward_gated<Reference>;
   return entry;
 }

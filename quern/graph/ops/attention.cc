@@ -11,9 +11,10 @@ namespace cpu = kernels::cpu;
 enum Input : size_t { kQkv, kKCache, kVCache, kLengths, kSegments, kSlopes, kRandom };
 enum Output : size_t { kOut, kLogSumExp };
 
-cpu::Attention shape(const Attrs& node_attrs, const Shape& qkv, const Shape* cache) {
+template <typename T = float>
+cpu::AttentionOf<T> shape(const Attrs& node_attrs, const Shape& qkv, const Shape* cache) {
   const auto& attrs = attributes<AttentionAttrs>(OpCode::kAttention, node_attrs);
-  cpu::Attention attention;
+  cpu::AttentionOf<T> attention;
   attention.batch = qkv[0];
   attention.queries = qkv[1];
   attention.heads = attrs.heads;
@@ -44,7 +45,8 @@ cpu::Attention shape(const Attrs& node_attrs, const Shape& qkv, const Shape* cac
 Types infer(const Attrs& node_attrs, std::span<const TensorType> inputs) {
   const auto& attrs = attributes<AttentionAttrs>(OpCode::kAttention, node_attrs);
   const Check check(OpCode::kAttention, inputs);
-  check.floats({kQkv, kKCache, kVCache, kSlopes});
+  check.activations({kQkv, kKCache, kVCache});
+  check.floats({kSlopes});
   check.rank(kQkv, 3);
   const Shape& qkv = check.shape(kQkv);
   check.require(attrs.heads > 0 && attrs.kv_heads > 0 && attrs.heads % attrs.kv_heads == 0,
@@ -79,40 +81,62 @@ Types infer(const Attrs& node_attrs, std::span<const TensorType> inputs) {
     check.dtype(kRandom, DType::kU32);
     check.shape_is(kRandom, Shape{4}, "seed low, seed high, step, first sample");
   }
-  return {f32({qkv[0], qkv[1], attrs.heads * attrs.head_dim}), f32({qkv[0], attrs.heads, qkv[1]})};
+  return {{inputs[kQkv].dtype, {qkv[0], qkv[1], attrs.heads * attrs.head_dim}},
+          f32({qkv[0], attrs.heads, qkv[1]})};
 }
 
 Saved saved(const Attrs&, uint32_t present) {
   return {.inputs = present, .outputs = 1U << kOut | 1U << kLogSumExp};
 }
 
-cpu::Attention shape(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return shape(attrs, inputs[kQkv].shape,
-               Check::present(inputs, kKCache) ? &inputs[kKCache].shape : nullptr);
+template <typename T = float>
+cpu::AttentionOf<T> shape(const Attrs& attrs, std::span<const TensorType> inputs) {
+  return shape<T>(attrs, inputs[kQkv].shape,
+                  Check::present(inputs, kKCache) ? &inputs[kKCache].shape : nullptr);
 }
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 size_t forward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return Kernels::attention_forward_scratch(shape(attrs, inputs));
+  return Kernels::attention_forward_scratch(shape<T>(attrs, inputs));
 }
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return Kernels::attention_backward_scratch(shape(attrs, inputs));
+  return Kernels::attention_backward_scratch(shape<T>(attrs, inputs));
 }
 
-template <typename Kernels>
+template <typename T>
+cpu::AttentionOf<T> arguments(const KernelCall& call) {
+  const bool cached = !absent(call.inputs, kKCache);
+  cpu::AttentionOf<T> attention = shape<T>(*call.attrs, call.inputs[kQkv].shape(),
+                                           cached ? &call.inputs[kKCache].shape() : nullptr);
+  attention.q = call.inputs[kQkv].as<T>();
+  if (cached) {
+    attention.k = call.inputs[kKCache].as<T>();
+    attention.v = call.inputs[kVCache].as<T>();
+  } else {
+    attention.k = attention.q + attention.heads * attention.head_dim;
+    attention.v = attention.k + attention.kv_heads * attention.head_dim;
+  }
+  attention.lengths = i32_or_null(call.inputs, kLengths);
+  attention.segments = i32_or_null(call.inputs, kSegments);
+  attention.alibi_slopes = f32_or_null(call.inputs, kSlopes);
+  attention.random = kRandom < call.inputs.size() ? call.inputs[kRandom].u32() : nullptr;
+  return attention;
+}
+
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).attention_forward(attention_arguments(call), call.outputs[kOut].f32(),
+  Kernels(call).attention_forward(arguments<T>(call), call.outputs[kOut].as<T>(),
                                   call.outputs[kLogSumExp].f32());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
-  const cpu::Attention attention = attention_arguments(call);
+  const cpu::AttentionOf<T> attention = arguments<T>(call);
   const int64_t k = attention.heads * attention.head_dim;
   const int64_t v = k + attention.kv_heads * attention.head_dim;
-  float* grad = call.input_grads[kQkv].f32();
-  Kernels(call).attention_backward(attention, call.outputs[kOut].f32(),
-                                   call.outputs[kLogSumExp].f32(), call.output_grads[kOut].f32(),
+  T* grad = call.input_grads[kQkv].as<T>();
+  Kernels(call).attention_backward(attention, call.outputs[kOut].as<T>(),
+                                   call.outputs[kLogSumExp].f32(), call.output_grads[kOut].as<T>(),
                                    grad, grad + k, grad + v);
 }
 
@@ -126,24 +150,7 @@ double flops(const Attrs& attrs, std::span<const TensorType> inputs) {
 
 }  // namespace
 
-cpu::Attention attention_arguments(const KernelCall& call) {
-  const bool cached = !absent(call.inputs, kKCache);
-  cpu::Attention attention = shape(*call.attrs, call.inputs[kQkv].shape(),
-                                   cached ? &call.inputs[kKCache].shape() : nullptr);
-  attention.q = call.inputs[kQkv].f32();
-  if (cached) {
-    attention.k = call.inputs[kKCache].f32();
-    attention.v = call.inputs[kVCache].f32();
-  } else {
-    attention.k = attention.q + attention.heads * attention.head_dim;
-    attention.v = attention.k + attention.kv_heads * attention.head_dim;
-  }
-  attention.lengths = i32_or_null(call.inputs, kLengths);
-  attention.segments = i32_or_null(call.inputs, kSegments);
-  attention.alibi_slopes = f32_or_null(call.inputs, kSlopes);
-  attention.random = kRandom < call.inputs.size() ? call.inputs[kRandom].u32() : nullptr;
-  return attention;
-}
+cpu::Attention attention_arguments(const KernelCall& call) { return arguments<float>(call); }
 
 OpEntry attention_op() {
   OpEntry entry;
@@ -156,14 +163,20 @@ OpEntry attention_op() {
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = forward_scratch<Cpu>;
-  entry.cuda.forward_scratch = forward_scratch<Cuda>;
+  entry.cuda.forward_scratch = [](const Attrs& attrs, std::span<const TensorType> inputs) {
+    return inputs[kQkv].dtype == DType::kBF16 ? forward_scratch<Cuda, BFloat16>(attrs, inputs)
+                                              : forward_scratch<Cuda>(attrs, inputs);
+  };
   entry.backward_scratch = backward_scratch<Cpu>;
-  entry.cuda.backward_scratch = backward_scratch<Cuda>;
+  entry.cuda.backward_scratch = [](const Attrs& attrs, std::span<const TensorType> inputs) {
+    return inputs[kQkv].dtype == DType::kBF16 ? backward_scratch<Cuda, BFloat16>(attrs, inputs)
+                                              : backward_scratch<Cuda>(attrs, inputs);
+  };
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kQkv);
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward, kQkv);
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   // Over a cache the keys of the past have no gradient to give: decoding is not trained through.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "quern/graph/op.h"
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cpu/attention.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/embedding.h"
@@ -31,6 +32,7 @@
 // runs on the kernels of a device and on the plain loops that specify them.
 namespace quern::graph::ops {
 
+using kernels::BFloat16;
 using kernels::OptimizerStep;
 using kernels::Scalar;
 
@@ -79,6 +81,12 @@ class Cpu {
 #undef QUERN_TYPED_KERNEL
 #undef QUERN_KERNEL_WITH_SCRATCH
   QUERN_SCRATCHES(cpu)
+  void weight_gradient(const kernels::cpu::Gemm& product, float* bias_grad,
+                       bool accumulate_bias) const {
+    gemm(product);
+    if (bias_grad != nullptr)
+      column_sum(product.a, product.k, product.m, bias_grad, accumulate_bias);
+  }
   void gradient_norm(const float* x, int64_t count, float* norm) const {
     *norm =
         static_cast<float>(std::sqrt(kernels::cpu::sum_of_squares(context_, x, count, scratch_)));
@@ -109,6 +117,7 @@ class Cuda {
   QUERN_KERNEL_WITH_SCRATCH(attention_backward)
   QUERN_KERNEL_WITH_SCRATCH(norm_backward)
   QUERN_KERNEL_WITH_SCRATCH(gradient_norm)
+  QUERN_KERNEL_WITH_SCRATCH(weight_gradient)
   QUERN_KERNEL(cross_entropy_backward)
 #undef QUERN_KERNEL
 #undef QUERN_TYPED_KERNEL
@@ -119,6 +128,17 @@ class Cuda {
   const kernels::cuda::Context& context_;
   std::byte* scratch_;
 };
+
+/// A device's instance of a wiring over the type that activations are stored as: that of input
+/// `of`.
+#define QUERN_BY_TYPE(wiring, of)                     \
+  [](const KernelCall& call) {                        \
+    if (call.inputs[of].type.dtype == DType::kBF16) { \
+      wiring<Cuda, BFloat16>(call);                   \
+    } else {                                          \
+      wiring<Cuda, float>(call);                      \
+    }                                                 \
+  }
 
 /// Plain loops in float64.
 class Reference {
@@ -143,6 +163,12 @@ class Reference {
 
   // It is given the scratch that the processor's kernels are, and leaves it.
   QUERN_SCRATCHES(cpu)
+  void weight_gradient(const kernels::cpu::Gemm& product, float* bias_grad,
+                       bool accumulate_bias) const {
+    gemm(product);
+    if (bias_grad != nullptr)
+      column_sum(product.a, product.k, product.m, bias_grad, accumulate_bias);
+  }
   void gradient_norm(const float* x, int64_t count, float* norm) const {
     *norm = static_cast<float>(std::sqrt(kernels::reference::sum_of_squares(x, count)));
   }

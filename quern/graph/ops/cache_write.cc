@@ -10,7 +10,7 @@ enum Input : size_t { kQkv, kKCache, kVCache, kOffsets };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& heads = attributes<HeadsAttrs>(OpCode::kCacheWrite, attrs);
   const Check check(OpCode::kCacheWrite, inputs);
-  check.floats({kQkv, kKCache, kVCache});
+  check.activations({kQkv, kKCache, kVCache});
   check.dtype(kOffsets, DType::kI32);
   check.rank(kQkv, 3);
   check.rank(kKCache, 4);
@@ -27,25 +27,26 @@ Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   return {};
 }
 
-kernels::cpu::CacheWrite arguments(const KernelCall& call) {
+template <typename T>
+kernels::cpu::CacheWriteOf<T> arguments(const KernelCall& call) {
   const auto& heads = attributes<HeadsAttrs>(call);
-  kernels::cpu::CacheWrite write;
+  kernels::cpu::CacheWriteOf<T> write;
   write.batch = call.inputs[kQkv].shape()[0];
   write.rows = call.inputs[kQkv].shape()[1];
   write.heads = heads.heads;
   write.kv_heads = heads.kv_heads;
   write.head_dim = heads.head_dim;
   write.capacity = call.inputs[kKCache].shape()[2];
-  write.qkv = call.inputs[kQkv].f32();
+  write.qkv = call.inputs[kQkv].as<T>();
   write.offsets = call.inputs[kOffsets].i32();
-  write.k_cache = call.inputs[kKCache].f32();
-  write.v_cache = call.inputs[kVCache].f32();
+  write.k_cache = call.inputs[kKCache].as<T>();
+  write.v_cache = call.inputs[kVCache].as<T>();
   return write;
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).cache_write(arguments(call));
+  Kernels(call).cache_write(arguments<T>(call));
 }
 
 }  // namespace
@@ -63,7 +64,7 @@ OpEntry cache_write_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kQkv);
   entry.reference_forward = forward<Reference>;
   return entry;
 }

@@ -15,7 +15,8 @@ enum Output : size_t { kLoss, kNll, kLogSumExp };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& loss = attributes<CrossEntropyAttrs>(OpCode::kCrossEntropy, attrs);
   const Check check(OpCode::kCrossEntropy, inputs);
-  check.floats({kLogits, kWeight, kRowWeight});
+  check.activations({kLogits});
+  check.floats({kWeight, kRowWeight});
   check.dtype(kTargets, DType::kI32);
   check.rank_at_least(kLogits, 1);
   const Shape& logits = check.shape(kLogits);
@@ -32,11 +33,12 @@ Saved saved(const Attrs&, uint32_t present) {
   return {.inputs = 0b1111 & present, .outputs = 1U << kLogSumExp};
 }
 
-cpu::CrossEntropy arguments(const KernelCall& call) {
-  cpu::CrossEntropy loss;
+template <typename T>
+cpu::CrossEntropyOf<T> arguments(const KernelCall& call) {
+  cpu::CrossEntropyOf<T> loss;
   loss.rows = call.inputs[kLogits].shape().rows();
   loss.classes = call.inputs[kLogits].shape().back();
-  loss.logits = call.inputs[kLogits].f32();
+  loss.logits = call.inputs[kLogits].as<T>();
   loss.targets = call.inputs[kTargets].i32();
   loss.row_weights = f32_or_null(call.inputs, kRowWeight);
   loss.label_smoothing = attributes<CrossEntropyAttrs>(call).label_smoothing;
@@ -48,19 +50,19 @@ size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return Kernels::cross_entropy_forward_scratch(inputs[kLogits].shape.rows());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).cross_entropy_forward(arguments(call), Scalar{call.inputs[kWeight].f32()},
+  Kernels(call).cross_entropy_forward(arguments<T>(call), Scalar{call.inputs[kWeight].f32()},
                                       call.outputs[kNll].f32(), call.outputs[kLogSumExp].f32(),
                                       call.outputs[kLoss].f32());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
   Kernels(call).cross_entropy_backward(
-      arguments(call), call.outputs[kLogSumExp].f32(),
+      arguments<T>(call), call.outputs[kLogSumExp].f32(),
       Scalar{call.inputs[kWeight].f32(), call.output_grads[kLoss].f32()},
-      call.input_grads[kLogits].f32(), call.accumulate[kLogits]);
+      call.input_grads[kLogits].as<T>(), call.accumulate[kLogits]);
 }
 
 Types infer_softmax(const Attrs&, std::span<const TensorType> inputs) {
@@ -98,10 +100,10 @@ OpEntry cross_entropy_op() {
   entry.cuda.forward_scratch = forward_scratch<Cuda>;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kLogits);
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward, kLogits);
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kLogits; };
   entry.in_place_gradient = kLogits;

@@ -11,14 +11,14 @@ enum Input : size_t { kX, kRandom, kResidual };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& dropout = attributes<DropoutAttrs>(OpCode::kDropout, attrs);
   const Check check(OpCode::kDropout, inputs);
-  check.floats({kX, kResidual});
+  check.activations({kX, kResidual});
   check.rank_at_least(kX, 1);
   check.dtype(kRandom, DType::kU32);
   check.shape_is(kRandom, Shape{4}, "seed low, seed high, step, first sample");
   check.shape_is(kResidual, check.shape(kX), "the shape of x");
   check.require(dropout.rate >= 0 && dropout.rate < 1, "rate must be in [0, 1)",
                 "0 keeps everything; 1 would keep nothing");
-  return {f32(check.shape(kX))};
+  return {inputs[kX]};
 }
 
 Saved saved(const Attrs&, uint32_t) { return {.inputs = 1U << kRandom}; }
@@ -37,21 +37,21 @@ cpu::Dropout arguments(const KernelCall& call) {
   return dropout;
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).dropout(arguments(call), call.inputs[kX].f32(), f32_or_null(call.inputs, kResidual),
-                        call.outputs[0].f32(), false);
+  Kernels(call).dropout(arguments(call), call.inputs[kX].as<T>(),
+                        or_null<T>(call.inputs, kResidual), call.outputs[0].as<T>(), false);
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
-  const float* grad = call.output_grads[0].f32();
+  const T* grad = call.output_grads[0].as<T>();
   if (wants(call, kX)) {
-    Kernels(call).dropout(arguments(call), grad, nullptr, call.input_grads[kX].f32(),
+    Kernels(call).dropout(arguments(call), grad, nullptr, call.input_grads[kX].as<T>(),
                           call.accumulate[kX]);
   }
-  if (wants(call, kResidual) && call.input_grads[kResidual].f32() != grad) {
-    Kernels(call).scale(grad, call.inputs[kX].elements(), 1.0F, call.input_grads[kResidual].f32(),
+  if (wants(call, kResidual) && call.input_grads[kResidual].as<T>() != grad) {
+    Kernels(call).scale(grad, call.inputs[kX].elements(), 1.0F, call.input_grads[kResidual].as<T>(),
                         call.accumulate[kResidual]);
   }
 }
@@ -70,10 +70,10 @@ OpEntry dropout_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kX);
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward, kX);
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kResidual; };
   entry.in_place_input = kX;

@@ -11,7 +11,6 @@ namespace cpu = kernels::cpu;
 enum Input : size_t { kA, kB };
 
 void check_broadcast(const Check& check) {
-  check.floats({kA, kB});
   const Shape& a = check.shape(kA);
   const Shape& b = check.shape(kB);
   bool fits = b.rank() <= a.rank();
@@ -39,15 +38,19 @@ size_t broadcast_scratch(std::span<const TensorType> inputs) {
 
 Types infer_add(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ScaleAttrs>(OpCode::kAdd, attrs);
-  check_broadcast(Check(OpCode::kAdd, inputs));
+  const Check check(OpCode::kAdd, inputs);
+  check_broadcast(check);
+  check.activations({kA, kB});
+  check.require(inputs[kA].dtype == DType::kF32 || check.shape(kA) == check.shape(kB),
+                "b is repeated over a in F32 only", "cast both to F32");
   return {inputs[kA]};
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward_add(const KernelCall& call) {
   const Extents e = extents(call);
-  Kernels(call).add(call.inputs[kA].f32(), call.inputs[kB].f32(), e.count, e.period,
-                    attributes<ScaleAttrs>(call).factor, call.outputs[0].f32());
+  Kernels(call).add(call.inputs[kA].as<T>(), call.inputs[kB].as<T>(), e.count, e.period,
+                    attributes<ScaleAttrs>(call).factor, call.outputs[0].as<T>());
 }
 
 template <typename Kernels>
@@ -55,19 +58,12 @@ size_t add_backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return broadcast_scratch<Kernels>(inputs) + inputs[kB].bytes();
 }
 
+/// The gradient of a b that is repeated over a.
 template <typename Kernels>
-void backward_add(const KernelCall& call) {
-  const Extents e = extents(call);
-  const float factor = attributes<ScaleAttrs>(call).factor;
+void add_repeated(const KernelCall& call, const Extents& e, float factor) {
   const float* grad = call.output_grads[0].f32();
-  if (wants(call, kA) && call.input_grads[kA].f32() != grad) {
-    Kernels(call).scale(grad, e.count, 1.0F, call.input_grads[kA].f32(), call.accumulate[kA]);
-  }
-  if (!wants(call, kB)) return;
   float* b_grad = call.input_grads[kB].f32();
-  if (!e.broadcast()) {
-    Kernels(call).scale(grad, e.count, factor, b_grad, call.accumulate[kB]);
-  } else if (factor == 1) {
+  if (factor == 1) {
     Kernels(call).column_sum(grad, e.count / e.period, e.period, b_grad, call.accumulate[kB]);
   } else {
     const std::array types{call.inputs[kA].type, call.inputs[kB].type};
@@ -77,8 +73,27 @@ void backward_add(const KernelCall& call) {
   }
 }
 
+template <typename Kernels, typename T = float>
+void backward_add(const KernelCall& call) {
+  const Extents e = extents(call);
+  const float factor = attributes<ScaleAttrs>(call).factor;
+  const T* grad = call.output_grads[0].as<T>();
+  if (wants(call, kA) && call.input_grads[kA].as<T>() != grad) {
+    Kernels(call).scale(grad, e.count, 1.0F, call.input_grads[kA].as<T>(), call.accumulate[kA]);
+  }
+  if (!wants(call, kB)) return;
+  T* b_grad = call.input_grads[kB].as<T>();
+  if (!e.broadcast()) {
+    Kernels(call).scale(grad, e.count, factor, b_grad, call.accumulate[kB]);
+    return;
+  }
+  if constexpr (std::is_same_v<T, float>) add_repeated<Kernels>(call, e, factor);
+}
+
 Types infer_multiply(const Attrs&, std::span<const TensorType> inputs) {
-  check_broadcast(Check(OpCode::kMultiply, inputs));
+  const Check check(OpCode::kMultiply, inputs);
+  check.floats({kA, kB});
+  check_broadcast(check);
   return {inputs[kA]};
 }
 
@@ -157,10 +172,10 @@ OpEntry add_op() {
   entry.backward_scratch = add_backward_scratch<Cpu>;
   entry.cuda.backward_scratch = add_backward_scratch<Cuda>;
   entry.forward = forward_add<Cpu>;
-  entry.cuda.forward = forward_add<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward_add, kA);
   entry.reference_forward = forward_add<Reference>;
   entry.backward = backward_add<Cpu>;
-  entry.cuda.backward = backward_add<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward_add, kA);
   entry.reference_backward = backward_add<Reference>;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kA, 0}; };
   return entry;

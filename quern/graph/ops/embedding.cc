@@ -10,7 +10,7 @@ namespace cpu = kernels::cpu;
 enum Input : size_t { kIds, kTable, kPositions, kOffsets };
 
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
-  attributes<EmbeddingAttrs>(OpCode::kEmbedding, attrs);
+  const DType dtype = attributes<EmbeddingAttrs>(OpCode::kEmbedding, attrs).dtype;
   const Check check(OpCode::kEmbedding, inputs);
   check.dtype(kIds, DType::kI32);
   check.floats({kTable, kPositions});
@@ -30,7 +30,7 @@ Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
     check.dtype(kOffsets, DType::kI32);
     check.shape_is(kOffsets, Shape{ids[0]}, "one a batch row");
   }
-  return {f32({ids[0], ids[1], width})};
+  return {{dtype, {ids[0], ids[1], width}}};
 }
 
 Saved saved(const Attrs&, uint32_t present) {
@@ -57,9 +57,9 @@ cpu::Embedding arguments(const KernelCall& call) {
   return embedding;
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).embedding_forward(arguments(call), call.outputs[0].f32());
+  Kernels(call).embedding_forward(arguments(call), call.outputs[0].as<T>());
 }
 
 template <typename Kernels>
@@ -68,13 +68,17 @@ size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) 
       shape(attrs, inputs[kIds].shape, inputs[kTable].shape));
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
   const bool positions = wants(call, kPositions);
   Kernels(call).embedding_backward(
-      arguments(call), call.output_grads[0].f32(), call.input_grads[kTable].f32(),
+      arguments(call), call.output_grads[0].as<T>(), call.input_grads[kTable].f32(),
       call.accumulate[kTable], positions ? call.input_grads[kPositions].f32() : nullptr,
       call.accumulate[kPositions], positions ? call.inputs[kPositions].shape()[0] : 0);
+}
+
+bool stores_bf16(const KernelCall& call) {
+  return attributes<EmbeddingAttrs>(call).dtype == DType::kBF16;
 }
 
 }  // namespace
@@ -92,10 +96,14 @@ OpEntry embedding_op() {
   entry.backward_scratch = backward_scratch<Cpu>;
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = [](const KernelCall& call) {
+    stores_bf16(call) ? forward<Cuda, BFloat16>(call) : forward<Cuda>(call);
+  };
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = [](const KernelCall& call) {
+    stores_bf16(call) ? backward<Cuda, BFloat16>(call) : backward<Cuda>(call);
+  };
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) {
     return 1U << kTable | 1U << kPositions;

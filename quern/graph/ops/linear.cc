@@ -14,11 +14,19 @@ enum Output : size_t { kY, kPreActivation };
 bool has_activation(const Attrs& attrs) {
   return attributes<LinearAttrs>(OpCode::kLinear, attrs).activation != Activation::kNone;
 }
+bool widens(const Attrs& attrs, std::span<const TensorType> inputs) {
+  return attributes<LinearAttrs>(OpCode::kLinear, attrs).widen && inputs[kX].dtype == DType::kBF16;
+}
 
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
-  has_activation(attrs);
   const Check check(OpCode::kLinear, inputs);
-  check.floats({kX, kWeight, kBias, kResidual});
+  check.activations({kX, kWeight});
+  const DType dtype = widens(attrs, inputs) ? DType::kF32 : inputs[kX].dtype;
+  for (const size_t i : {kBias, kResidual}) {
+    if (check.has(i)) check.dtype(i, dtype);
+  }
+  check.require(!attributes<LinearAttrs>(OpCode::kLinear, attrs).widen || !has_activation(attrs),
+                "a widened result has no activation", "leave the activation to an op of its own");
   check.rank_at_least(kX, 1);
   check.rank(kWeight, 2);
   const int64_t n = check.shape(kWeight)[0];
@@ -28,7 +36,7 @@ Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const Shape y = check.shape(kX).with_back(n);
   check.shape_is(kBias, Shape{n}, "one a row of weight");
   check.shape_is(kResidual, y, "the shape of the result");
-  return {f32(y), f32(y)};
+  return {{dtype, y}, {dtype, y}};
 }
 
 Saved saved(const Attrs& attrs, uint32_t) {
@@ -36,8 +44,9 @@ Saved saved(const Attrs& attrs, uint32_t) {
           .outputs = has_activation(attrs) ? 1U << kPreActivation : 0};
 }
 
-cpu::Gemm forward_shape(std::span<const TensorType> inputs) {
-  cpu::Gemm gemm;
+template <typename In, typename Out>
+cpu::GemmOf<In, Out> forward_shape(std::span<const TensorType> inputs) {
+  cpu::GemmOf<In, Out> gemm;
   gemm.m = inputs[kX].shape.rows();
   gemm.n = inputs[kWeight].shape[0];
   gemm.k = inputs[kWeight].shape[1];
@@ -46,15 +55,17 @@ cpu::Gemm forward_shape(std::span<const TensorType> inputs) {
   gemm.ldc = gemm.n;
   return gemm;
 }
-cpu::Gemm x_grad_shape(std::span<const TensorType> inputs) {
-  cpu::Gemm gemm;  // dX (m,K) = dY (m,N) · W (N,K)
+template <typename In>
+cpu::GemmOf<In> x_grad_shape(std::span<const TensorType> inputs) {
+  cpu::GemmOf<In> gemm;  // dX (m,K) = dY (m,N) · W (N,K)
   gemm.m = inputs[kX].shape.rows();
   gemm.n = gemm.ldb = gemm.ldc = inputs[kWeight].shape[1];
   gemm.k = gemm.lda = inputs[kWeight].shape[0];
   return gemm;
 }
-cpu::Gemm weight_grad_shape(std::span<const TensorType> inputs) {
-  cpu::Gemm gemm;  // dW (N,K) = dYᵀ (N,m) · X (m,K)
+template <typename In, typename Out>
+cpu::GemmOf<In, Out> weight_grad_shape(std::span<const TensorType> inputs) {
+  cpu::GemmOf<In, Out> gemm;  // dW (N,K) = dYᵀ (N,m) · X (m,K)
   gemm.m = gemm.lda = inputs[kWeight].shape[0];
   gemm.n = gemm.ldb = gemm.ldc = inputs[kWeight].shape[1];
   gemm.k = inputs[kX].shape.rows();
@@ -64,20 +75,20 @@ cpu::Gemm weight_grad_shape(std::span<const TensorType> inputs) {
 
 template <typename Kernels>
 size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return Kernels::gemm_scratch(forward_shape(inputs));
+  return Kernels::gemm_scratch(forward_shape<float, float>(inputs));
 }
 template <typename Kernels>
 size_t kernel_scratch(std::span<const TensorType> inputs) {
   const int64_t m = inputs[kX].shape.rows();
   const int64_t n = inputs[kWeight].shape[0];
-  return Buffer::align(std::max({Kernels::gemm_scratch(x_grad_shape(inputs)),
-                                 Kernels::gemm_scratch(weight_grad_shape(inputs)),
+  return Buffer::align(std::max({Kernels::gemm_scratch(x_grad_shape<float>(inputs)),
+                                 Kernels::gemm_scratch(weight_grad_shape<float, float>(inputs)),
                                  Kernels::column_sum_scratch(m, n)}));
 }
 /// The gradient before the activation takes the place of the one after it, unless the residual
-/// still has to read that.
+/// still has to read that, or it has another type.
 bool keeps_output_grad(const Attrs& attrs, std::span<const TensorType> inputs) {
-  return has_activation(attrs) && Check::present(inputs, kResidual);
+  return (has_activation(attrs) && Check::present(inputs, kResidual)) || widens(attrs, inputs);
 }
 template <typename Kernels>
 size_t backward_scratch(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -93,58 +104,97 @@ void types_of(const KernelCall& call, std::array<TensorType, 4>& types) {
   for (size_t i = call.inputs.size(); i < types.size(); ++i) types[i] = {DType::kBool, {}};
 }
 
-template <typename Kernels>
+template <typename Kernels, typename In = float, typename Out = In>
 void forward(const KernelCall& call) {
   std::array<TensorType, 4> types;
   types_of(call, types);
-  cpu::Gemm gemm = forward_shape(types);
-  gemm.a = call.inputs[kX].f32();
-  gemm.b = call.inputs[kWeight].f32();
-  gemm.c = call.outputs[kY].f32();
-  gemm.bias = f32_or_null(call.inputs, kBias);
-  gemm.residual = f32_or_null(call.inputs, kResidual);
-  gemm.pre_activation = call.outputs[kPreActivation].f32();
+  cpu::GemmOf<In, Out> gemm = forward_shape<In, Out>(types);
+  gemm.a = call.inputs[kX].as<In>();
+  gemm.b = call.inputs[kWeight].as<In>();
+  gemm.c = call.outputs[kY].as<Out>();
+  gemm.bias = or_null<Out>(call.inputs, kBias);
+  gemm.residual = or_null<Out>(call.inputs, kResidual);
+  gemm.pre_activation = call.outputs[kPreActivation].as<Out>();
   gemm.activation = attributes<LinearAttrs>(call).activation;
   Kernels(call).gemm(gemm);
 }
 
-template <typename Kernels>
+/// Of a parameter the gradient is float32, of a computed weight it has the weight's type.
+template <typename Kernels, typename In, typename WeightGrad>
+void parameter_gradients(const KernelCall& call, std::span<const TensorType> types,
+                         const In* grad) {
+  const int64_t m = types[kX].shape.rows();
+  const int64_t n = types[kWeight].shape[0];
+  float* bias_grad = wants(call, kBias) ? call.input_grads[kBias].f32() : nullptr;
+  const bool wants_weight = wants(call, kWeight);
+  if (wants_weight) {
+    auto gemm = weight_grad_shape<In, WeightGrad>(types);
+    gemm.a = grad;
+    gemm.b = call.inputs[kX].as<In>();
+    gemm.c = call.input_grads[kWeight].as<WeightGrad>();
+    gemm.accumulate = call.accumulate[kWeight];
+    if constexpr (std::is_same_v<WeightGrad, float>) {
+      Kernels(call).weight_gradient(gemm, bias_grad, call.accumulate[kBias]);
+      return;
+    } else {
+      Kernels(call).gemm(gemm);
+    }
+  }
+  if (bias_grad != nullptr) Kernels(call).column_sum(grad, m, n, bias_grad, call.accumulate[kBias]);
+}
+
+template <typename Kernels, typename In = float, typename Out = In>
 void backward(const KernelCall& call) {
   std::array<TensorType, 4> types;
   types_of(call, types);
   const Activation activation = attributes<LinearAttrs>(call).activation;
   const int64_t m = types[kX].shape.rows();
   const int64_t n = types[kWeight].shape[0];
-  float* y_grad = call.output_grads[kY].f32();
-  float* grad = y_grad;  // of the value before the activation
+  Out* y_grad = call.output_grads[kY].as<Out>();
+  Out* before = y_grad;  // the gradient of the value before the activation
   if (activation != Activation::kNone) {
     if (keeps_output_grad(*call.attrs, types))
-      grad = reinterpret_cast<float*>(call.scratch + kernel_scratch<Kernels>(types));
-    Kernels(call).activation_backward(activation, call.outputs[kPreActivation].f32(), y_grad, m * n,
-                                      grad, false);
+      before = reinterpret_cast<Out*>(call.scratch + kernel_scratch<Kernels>(types));
+    Kernels(call).activation_backward(activation, call.outputs[kPreActivation].as<Out>(), y_grad,
+                                      m * n, before, false);
+  }
+  const In* grad = nullptr;
+  if constexpr (std::is_same_v<In, Out>) {
+    grad = before;
+  } else {
+    auto* narrow = reinterpret_cast<In*>(call.scratch + kernel_scratch<Kernels>(types));
+    Kernels(call).cast(before, DType::kF32, narrow, DType::kBF16, m * n, false);
+    grad = narrow;
   }
   if (wants(call, kX)) {
-    cpu::Gemm gemm = x_grad_shape(types);
+    auto gemm = x_grad_shape<In>(types);
     gemm.a = grad;
-    gemm.b = call.inputs[kWeight].f32();
-    gemm.c = call.input_grads[kX].f32();
+    gemm.b = call.inputs[kWeight].as<In>();
+    gemm.c = call.input_grads[kX].as<In>();
     gemm.accumulate = call.accumulate[kX];
     Kernels(call).gemm(gemm);
   }
-  if (wants(call, kWeight)) {
-    cpu::Gemm gemm = weight_grad_shape(types);
-    gemm.a = grad;
-    gemm.b = call.inputs[kX].f32();
-    gemm.c = call.input_grads[kWeight].f32();
-    gemm.accumulate = call.accumulate[kWeight];
-    Kernels(call).gemm(gemm);
+  if (!std::is_same_v<In, float> && wants(call, kWeight) &&
+      call.input_grads[kWeight].type.dtype == DType::kBF16) {
+    parameter_gradients<Kernels, In, In>(call, types, grad);
+  } else {
+    parameter_gradients<Kernels, In, float>(call, types, grad);
   }
-  if (wants(call, kBias)) {
-    Kernels(call).column_sum(grad, m, n, call.input_grads[kBias].f32(), call.accumulate[kBias]);
-  }
-  if (wants(call, kResidual) && call.input_grads[kResidual].f32() != y_grad) {
-    Kernels(call).scale(y_grad, m * n, 1.0F, call.input_grads[kResidual].f32(),
+  if (wants(call, kResidual) && call.input_grads[kResidual].as<Out>() != y_grad) {
+    Kernels(call).scale(y_grad, m * n, 1.0F, call.input_grads[kResidual].as<Out>(),
                         call.accumulate[kResidual]);
+  }
+}
+
+/// CUDA's instance for the types at hand.
+template <typename Run>
+void by_types(const KernelCall& call, const Run& run) {
+  if (call.inputs[kX].type.dtype != DType::kBF16) {
+    run.template operator()<float, float>();
+  } else if (attributes<LinearAttrs>(call).widen) {
+    run.template operator()<BFloat16, float>();
+  } else {
+    run.template operator()<BFloat16, BFloat16>();
   }
 }
 
@@ -169,10 +219,14 @@ OpEntry linear_op() {
   entry.backward_scratch = backward_scratch<Cpu>;
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = [](const KernelCall& call) {
+    by_types(call, [&]<typename In, typename Out>() { forward<Cuda, In, Out>(call); });
+  };
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = [](const KernelCall& call) {
+    by_types(call, [&]<typename In, typename Out>() { backward<Cuda, In, Out>(call); });
+  };
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };

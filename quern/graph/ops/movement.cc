@@ -119,12 +119,12 @@ void backward_concat(const KernelCall& call) {
 
 Types infer_gather(const Attrs&, std::span<const TensorType> inputs) {
   const Check check(OpCode::kGatherRows, inputs);
-  check.floats({0});
+  check.activations({0});
   check.rank(0, 3);
   check.dtype(1, DType::kI32);
   const Shape& x = check.shape(0);
   check.shape_is(1, Shape{x[0]}, "one row a sequence");
-  return {f32({x[0], x[2]})};
+  return {{inputs[0].dtype, {x[0], x[2]}}};
 }
 
 Types infer_reshape(const Attrs& attrs, std::span<const TensorType> inputs) {
@@ -157,15 +157,16 @@ cpu::Gather gather_arguments(const KernelCall& call) {
   return {.batch = x[0], .length = x[1], .width = x[2], .rows = call.inputs[1].i32()};
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward_gather(const KernelCall& call) {
-  Kernels(call).gather_rows(gather_arguments(call), call.inputs[0].f32(), call.outputs[0].f32());
+  Kernels(call).gather_rows(gather_arguments(call), call.inputs[0].as<T>(),
+                            call.outputs[0].as<T>());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward_gather(const KernelCall& call) {
-  Kernels(call).gather_rows_backward(gather_arguments(call), call.output_grads[0].f32(),
-                                     call.input_grads[0].f32(), call.accumulate[0]);
+  Kernels(call).gather_rows_backward(gather_arguments(call), call.output_grads[0].as<T>(),
+                                     call.input_grads[0].as<T>(), call.accumulate[0]);
 }
 
 OpEntry movement(OpCode code, std::string_view name, size_t inputs) {
@@ -239,10 +240,10 @@ OpEntry gather_rows_op() {
   entry.infer = infer_gather;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b10}; };
   entry.forward = forward_gather<Cpu>;
-  entry.cuda.forward = forward_gather<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward_gather, 0);
   entry.reference_forward = forward_gather<Reference>;
   entry.backward = backward_gather<Cpu>;
-  entry.cuda.backward = backward_gather<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward_gather, 0);
   entry.reference_backward = backward_gather<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;

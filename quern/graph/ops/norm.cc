@@ -13,13 +13,14 @@ enum Output : size_t { kY, kSum, kStatistics };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<NormAttrs>(OpCode::kNorm, attrs);
   const Check check(OpCode::kNorm, inputs);
-  check.floats({kX, kResidual, kWeight, kBias});
+  check.activations({kX, kResidual});
+  check.floats({kWeight, kBias});
   check.rank_at_least(kX, 1);
   const Shape& x = check.shape(kX);
   check.shape_is(kResidual, x, "the shape of x");
   check.shape_is(kWeight, Shape{x.back()}, "the last extent of x");
   check.shape_is(kBias, Shape{x.back()}, "the last extent of x");
-  return {f32(x), f32(x), f32(Shape{x.rows(), 2})};
+  return {inputs[kX], inputs[kX], f32(Shape{x.rows(), 2})};
 }
 
 Saved saved(const Attrs&, uint32_t present) {
@@ -28,25 +29,27 @@ Saved saved(const Attrs&, uint32_t present) {
           .outputs = 1U << kStatistics | (summed ? 1U << kSum : 0)};
 }
 
-cpu::Norm arguments(const KernelCall& call) {
+template <typename T>
+cpu::NormOf<T> arguments(const KernelCall& call) {
   const auto& attrs = attributes<NormAttrs>(call);
-  cpu::Norm norm;
+  cpu::NormOf<T> norm;
   norm.rows = call.inputs[kX].shape().rows();
   norm.width = call.inputs[kX].shape().back();
   norm.rms = attrs.rms;
   norm.epsilon = attrs.epsilon;
-  norm.x = call.inputs[kX].f32();
-  norm.residual = f32_or_null(call.inputs, kResidual);
+  norm.x = call.inputs[kX].as<T>();
+  norm.residual = or_null<T>(call.inputs, kResidual);
   norm.weight = f32_or_null(call.inputs, kWeight);
   norm.bias = f32_or_null(call.inputs, kBias);
   return norm;
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  const cpu::Norm norm = arguments(call);
-  float* sum = call.outputs[kSum].f32();
-  Kernels(call).norm_forward(norm, call.outputs[kY].f32(), norm.residual != nullptr ? sum : nullptr,
+  const cpu::NormOf<T> norm = arguments<T>(call);
+  T* sum = call.outputs[kSum].as<T>();
+  Kernels(call).norm_forward(norm, call.outputs[kY].as<T>(),
+                             norm.residual != nullptr ? sum : nullptr,
                              call.outputs[kStatistics].f32());
   if (norm.residual == nullptr && sum != nullptr)
     Kernels(call).scale(norm.x, norm.rows * norm.width, 1.0F, sum, false);
@@ -57,27 +60,27 @@ size_t backward_scratch(const Attrs&, std::span<const TensorType> inputs) {
   return Kernels::norm_backward_scratch(inputs[kX].shape.rows(), inputs[kX].shape.back());
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
-  cpu::Norm norm = arguments(call);
+  cpu::NormOf<T> norm = arguments<T>(call);
   const bool summed = !absent(call.inputs, kResidual);
   norm.residual = nullptr;
-  if (summed) norm.x = call.outputs[kSum].f32();
+  if (summed) norm.x = call.outputs[kSum].as<T>();
   const int64_t count = norm.rows * norm.width;
   const float* statistics = call.outputs[kStatistics].f32();
-  const float* y_grad = call.output_grads[kY].f32();
-  const float* sum_grad = call.output_grads[kSum].f32();
-  float* x_grad = call.input_grads[kX].f32();
-  float* residual_grad = f32_or_null_out(call.input_grads, kResidual);
-  float* weight_grad = f32_or_null_out(call.input_grads, kWeight);
-  float* bias_grad = f32_or_null_out(call.input_grads, kBias);
+  const T* y_grad = call.output_grads[kY].as<T>();
+  const T* sum_grad = call.output_grads[kSum].as<T>();
+  T* x_grad = call.input_grads[kX].as<T>();
+  T* residual_grad = or_null_out<T>(call.input_grads, kResidual);
+  float* weight_grad = or_null_out<float>(call.input_grads, kWeight);
+  float* bias_grad = or_null_out<float>(call.input_grads, kBias);
   const bool add_x = call.accumulate[kX];
   const bool add_residual = call.accumulate[kResidual];
 
   if (y_grad == nullptr) {  // only the sum is used further on
     for (const size_t i : {kX, kResidual}) {
-      if (!wants(call, i) || call.input_grads[i].f32() == sum_grad) continue;
-      Kernels(call).scale(sum_grad, count, 1.0F, call.input_grads[i].f32(), call.accumulate[i]);
+      if (!wants(call, i) || call.input_grads[i].as<T>() == sum_grad) continue;
+      Kernels(call).scale(sum_grad, count, 1.0F, call.input_grads[i].as<T>(), call.accumulate[i]);
     }
     for (const size_t i : {kWeight, kBias}) {
       if (!wants(call, i) || call.accumulate[i]) continue;
@@ -87,7 +90,7 @@ void backward(const KernelCall& call) {
   }
 
   // The kernel has one flag for both parameter gradients; a shared parameter may part them.
-  const auto run = [&](float* grad, bool add, float* weight, float* bias) {
+  const auto run = [&](T* grad, bool add, float* weight, float* bias) {
     const bool split =
         weight != nullptr && bias != nullptr && call.accumulate[kWeight] != call.accumulate[kBias];
     Kernels(call).norm_backward(
@@ -131,10 +134,10 @@ OpEntry norm_op() {
   entry.backward_scratch = backward_scratch<Cpu>;
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kX);
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward, kX);
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
   entry.differentiable_outputs = 1U << kY | 1U << kSum;

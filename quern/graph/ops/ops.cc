@@ -30,6 +30,16 @@ void Check::dtype(size_t i, DType dtype) const {
               fmt::format("cast it to {} first", quern::name(dtype)));
 }
 
+void Check::activations(std::initializer_list<size_t> indices) const {
+  DType first = DType::kBool;
+  for (const size_t i : indices) {
+    if (!has(i)) continue;
+    if (first == DType::kBool)
+      first = inputs_[i].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
+    dtype(i, first);
+  }
+}
+
 void Check::rank(size_t i, size_t rank) const {
   if (shape(i).rank() == rank) return;
   shape_error(code_, inputs_,

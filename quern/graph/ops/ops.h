@@ -74,6 +74,8 @@ class Check {
       if (has(i)) dtype(i, DType::kF32);
     }
   }
+  /// Activations, F32 or BF16: of one type all that are present.
+  void activations(std::initializer_list<size_t> indices) const;
   void rank(size_t i, size_t rank) const;
   void rank_at_least(size_t i, size_t rank) const;
   /// Of a present input: its whole shape, as a function of the others.
@@ -96,11 +98,16 @@ inline Saved saves_nothing(const Attrs&, uint32_t) { return {}; }
 inline size_t no_scratch(const Attrs&, std::span<const TensorType>) { return 0; }
 
 /// Optional data: null where the input is absent.
-inline const float* f32_or_null(std::span<const TensorView> views, size_t i) {
-  return i < views.size() ? views[i].f32() : nullptr;
+template <typename T>
+const T* or_null(std::span<const TensorView> views, size_t i) {
+  return i < views.size() ? views[i].as<T>() : nullptr;
 }
-inline float* f32_or_null_out(std::span<const TensorView> views, size_t i) {
-  return i < views.size() ? views[i].f32() : nullptr;
+inline const float* f32_or_null(std::span<const TensorView> views, size_t i) {
+  return or_null<float>(views, i);
+}
+template <typename T>
+T* or_null_out(std::span<const TensorView> views, size_t i) {
+  return i < views.size() ? views[i].as<T>() : nullptr;
 }
 inline const int32_t* i32_or_null(std::span<const TensorView> views, size_t i) {
   return i < views.size() ? views[i].i32() : nullptr;

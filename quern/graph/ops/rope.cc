@@ -11,7 +11,8 @@ enum Input : size_t { kQkv, kTable, kOffsets };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& heads = attributes<HeadsAttrs>(OpCode::kRope, attrs);
   const Check check(OpCode::kRope, inputs);
-  check.floats({kQkv, kTable});
+  check.activations({kQkv});
+  check.floats({kTable});
   check.rank(kQkv, 3);
   check.rank(kTable, 2);
   const Shape& qkv = check.shape(kQkv);
@@ -28,7 +29,7 @@ Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
     check.dtype(kOffsets, DType::kI32);
     check.shape_is(kOffsets, Shape{qkv[0]}, "one a batch row");
   }
-  return {f32(qkv)};
+  return {inputs[kQkv]};
 }
 
 Saved saved(const Attrs&, uint32_t present) {
@@ -48,16 +49,16 @@ cpu::Rope arguments(const KernelCall& call) {
   return rope;
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void forward(const KernelCall& call) {
-  Kernels(call).rope(arguments(call), call.inputs[kQkv].f32(), call.outputs[0].f32(), false);
+  Kernels(call).rope(arguments(call), call.inputs[kQkv].as<T>(), call.outputs[0].as<T>(), false);
 }
 
-template <typename Kernels>
+template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
   cpu::Rope rope = arguments(call);
   rope.inverse = true;
-  Kernels(call).rope(rope, call.output_grads[0].f32(), call.input_grads[kQkv].f32(),
+  Kernels(call).rope(rope, call.output_grads[0].as<T>(), call.input_grads[kQkv].as<T>(),
                      call.accumulate[kQkv]);
 }
 
@@ -75,10 +76,10 @@ OpEntry rope_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = forward<Cuda>;
+  entry.cuda.forward = QUERN_BY_TYPE(forward, kQkv);
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = backward<Cuda>;
+  entry.cuda.backward = QUERN_BY_TYPE(backward, kQkv);
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kQkv; };
   entry.in_place_input = kQkv;

@@ -167,10 +167,10 @@ void forward_pool(const KernelCall& call) {
 
 template <typename Kernels>
 void backward_pool(const KernelCall& call) {
-  Kernels(call).pool_backward(pool_arguments(call), call.inputs[kX].f32(),
-                              call.inputs[kScores].f32(), call.output_grads[0].f32(),
-                              f32_or_null_out(call.input_grads, kX), call.accumulate[kX],
-                              f32_or_null_out(call.input_grads, kScores), call.accumulate[kScores]);
+  Kernels(call).pool_backward(
+      pool_arguments(call), call.inputs[kX].f32(), call.inputs[kScores].f32(),
+      call.output_grads[0].f32(), or_null_out<float>(call.input_grads, kX), call.accumulate[kX],
+      or_null_out<float>(call.input_grads, kScores), call.accumulate[kScores]);
 }
 
 OpEntry over_windows(OpCode code, std::string_view name) {

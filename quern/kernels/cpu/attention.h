@@ -9,7 +9,8 @@ namespace quern::kernels::cpu {
 
 /// softmax(Q Kᵀ · scale + bias + mask) V for every batch row and head, tiled with an online softmax
 /// (Dao et al. 2022, "FlashAttention"). Query head h reads key-value head h / (heads / kv_heads).
-struct Attention {
+template <typename T>
+struct AttentionOf {
   int64_t batch = 0;
   int64_t queries = 0;   // T: query positions of each row
   int64_t capacity = 0;  // S: key slots of each row; T when keys come from qkv
@@ -18,7 +19,7 @@ struct Attention {
   // Element (b, t, h, d) of q stands at q[b * q_batch + t * q_row + h * q_head + d]; k and v alike.
   // So packed projections (B, T, (heads + 2 kv_heads) · D) and caches (B, kv_heads, S, D) are both
   // read in place.
-  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
   int64_t q_batch = 0, q_row = 0, q_head = 0;
   int64_t kv_batch = 0, kv_row = 0, kv_head = 0;
 
@@ -40,6 +41,7 @@ struct Attention {
   const uint32_t* random = nullptr;  // (4): seed low, seed high, step, first global sample index
   uint32_t layer = 0;
 };
+using Attention = AttentionOf<float>;
 
 /// out (B,T,heads·D); lse (B,heads,T), the log of each row's sum of exponentials, may be null. A
 /// row that sees no key gives 0 and -∞. head_dim may be up to 512 (ShapeError).

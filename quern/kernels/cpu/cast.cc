@@ -3,18 +3,11 @@
 #include <cmath>
 #include <type_traits>
 
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cpu/movement.h"
 
 namespace quern::kernels::cpu {
 namespace {
-
-float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
-uint16_t to_bf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return static_cast<uint16_t>(bits >> 16 | 0x40U);
-  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
-}
 
 float from_f16(uint16_t half) {
   const int exponent = half >> 10 & 0x1F;
@@ -43,12 +36,9 @@ uint16_t to_f16(float value) {
 struct Half {
   uint16_t bits;
 };
-struct Brain {
-  uint16_t bits;
-};
 
 float load(Half value) { return from_f16(value.bits); }
-float load(Brain value) { return from_bf16(value.bits); }
+float load(BFloat16 value) { return value; }
 template <typename T>
 T load(T value) {
   return value;
@@ -57,8 +47,8 @@ template <typename To, typename From>
 To convert(From value) {
   if constexpr (std::is_same_v<To, Half>) {
     return Half{to_f16(static_cast<float>(value))};
-  } else if constexpr (std::is_same_v<To, Brain>) {
-    return Brain{to_bf16(static_cast<float>(value))};
+  } else if constexpr (std::is_same_v<To, BFloat16>) {
+    return BFloat16(static_cast<float>(value));
   } else {
     return static_cast<To>(value);
   }
@@ -90,7 +80,7 @@ RangeCast choose_to(DType to) {
     case DType::kF16:
       return cast_range<From, Half>;
     case DType::kBF16:
-      return cast_range<From, Brain>;
+      return cast_range<From, BFloat16>;
     case DType::kI32:
       return cast_range<From, int32_t>;
     default:
@@ -107,7 +97,7 @@ RangeCast choose(DType from, DType to) {
     case DType::kF16:
       return choose_to<Half>(to);
     case DType::kBF16:
-      return choose_to<Brain>(to);
+      return choose_to<BFloat16>(to);
     case DType::kI32:
       return choose_to<int32_t>(to);
     default:

@@ -8,28 +8,30 @@
 
 namespace quern::kernels::cpu {
 
-/// C (m,n) = epilogue(op(A) (m,k) · op(B) (k,n) [+ C]), all row-major float32.
-struct Gemm {
+/// C (m,n) = epilogue(op(A) (m,k) · op(B) (k,n) [+ C]), all row-major; operands of type In, all
+/// else of type Out.
+template <typename In, typename Out = In>
+struct GemmOf {
   int64_t m = 0, n = 0, k = 0;
-  const float* a = nullptr;  // (m,k), or (k,m) when transpose_a
+  const In* a = nullptr;  // (m,k), or (k,m) when transpose_a
   int64_t lda = 0;
   bool transpose_a = false;
-  const float* b =
-      nullptr;  // (k,n), or (n,k) when transpose_b: the layout of a linear layer's weight
+  const In* b = nullptr;  // (k,n), or (n,k) when transpose_b: the layout of a linear layer's weight
   int64_t ldb = 0;
   bool transpose_b = false;
-  float* c = nullptr;
+  Out* c = nullptr;
   int64_t ldc = 0;
   bool accumulate = false;  // add to C (beta = 1)
 
   // Epilogue, in this order, each optional: + bias (n); store to pre_activation (m,n; ld ldc);
   // activation; + residual (m,n; ld ldc). `residual` may be `c` where there is neither
   // activation nor accumulation.
-  const float* bias = nullptr;
-  float* pre_activation = nullptr;
+  const Out* bias = nullptr;
+  Out* pre_activation = nullptr;
   Activation activation = Activation::kNone;
-  const float* residual = nullptr;
+  const Out* residual = nullptr;
 };
+using Gemm = GemmOf<float>;
 
 /// Bytes of scratch that gemm() needs for these extents and orientations (pointers are not read).
 /// It depends on nothing but the shape and whether the processor has a tile unit; 64-byte aligned

@@ -8,13 +8,15 @@
 namespace quern::kernels::cpu {
 
 /// Softmax cross-entropy of logits (rows, classes) against targets (rows; < 0: not counted).
-struct CrossEntropy {
+template <typename T>
+struct CrossEntropyOf {
   int64_t rows = 0, classes = 0;
-  const float* logits = nullptr;
+  const T* logits = nullptr;
   const int32_t* targets = nullptr;
   float label_smoothing = 0;
   const float* row_weights = nullptr;  // (rows) or null: 1
 };
+using CrossEntropy = CrossEntropyOf<float>;
 /// nll (rows): -log p(target), 0 where not counted, without smoothing; lse (rows): log-sum-exp of
 /// each row; loss (1) = weight · Σ row weight · smoothed loss. Either of nll and lse may be null.
 size_t cross_entropy_forward_scratch(int64_t rows);

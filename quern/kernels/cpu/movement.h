@@ -60,13 +60,15 @@ void softmax_backward(const Context& context, const float* y, const float* y_gra
 
 /// Keys and values of packed qkv (batch, rows, (heads + 2 kv_heads) · head_dim) into caches (batch,
 /// kv_heads, capacity, head_dim) at offsets[b] + t. Throws Error when a row does not fit.
-struct CacheWrite {
+template <typename T>
+struct CacheWriteOf {
   int64_t batch = 0, rows = 0, heads = 0, kv_heads = 0, head_dim = 0, capacity = 0;
-  const float* qkv = nullptr;
+  const T* qkv = nullptr;
   const int32_t* offsets = nullptr;  // (batch)
-  float* k_cache = nullptr;
-  float* v_cache = nullptr;
+  T* k_cache = nullptr;
+  T* v_cache = nullptr;
 };
+using CacheWrite = CacheWriteOf<float>;
 void cache_write(const Context& context, const CacheWrite& write);
 
 /// Between F32, F64, F16, BF16, I32 and I64: floats round to nearest even, float to integer

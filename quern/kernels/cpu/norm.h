@@ -9,15 +9,17 @@ namespace quern::kernels::cpu {
 
 /// LayerNorm (Ba et al. 2016) or, with rms, RMSNorm (Zhang & Sennrich 2019) over rows of `width`.
 /// With `residual`, normalises sum = x + residual and stores sum.
-struct Norm {
+template <typename T>
+struct NormOf {
   int64_t rows = 0, width = 0;
   bool rms = false;
   float epsilon = 1e-5F;
-  const float* x = nullptr;
-  const float* residual = nullptr;  // (rows, width) or null
-  const float* weight = nullptr;    // (width) or null: 1
-  const float* bias = nullptr;      // (width) or null: 0
+  const T* x = nullptr;
+  const T* residual = nullptr;    // (rows, width) or null
+  const float* weight = nullptr;  // (width) or null: 1
+  const float* bias = nullptr;    // (width) or null: 0
 };
+using Norm = NormOf<float>;
 
 /// y (rows,width); sum (rows,width), required with residual, may alias x or residual; statistics
 /// (rows,2): mean and 1/σ, may be null.

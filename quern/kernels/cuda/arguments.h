@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "quern/kernels/activation.h"
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cpu/attention.h"
 #include "quern/kernels/cpu/elementwise.h"
 #include "quern/kernels/cpu/embedding.h"
@@ -17,45 +18,50 @@
 #include "quern/kernels/scalar.h"
 
 // The one argument of each kernel: copied to the device at the launch. All pointers are the
-// device's.
+// device's. T is what activations are stored as, float or BFloat16.
 namespace quern::kernels::cuda::arguments {
 
+template <typename T>
 struct Activation {
   kernels::Activation activation;
-  const float* x;
-  const float* y_grad;  // backward
-  int64_t count;        // of y
-  int64_t width;        // gated unit: columns of y
-  float* y;             // in backward x_grad
+  const T* x;
+  const T* y_grad;  // backward
+  int64_t count;    // of y
+  int64_t width;    // gated unit: columns of y
+  T* y;             // in backward x_grad
   bool accumulate;
 };
+template <typename T>
 struct Binary {
-  const float* a;
-  const float* b;
+  const T* a;
+  const T* b;
   int64_t count, period;
   float factor;
-  float* c;
+  T* c;
   bool accumulate;
 };
+template <typename T>
 struct Scale {
-  const float* x;
+  const T* x;
   int64_t count;
   float factor;
-  float* y;
+  T* y;
   bool accumulate;
 };
+template <typename T>
 struct Dropout {
   cpu::Dropout dropout;
   uint32_t threshold;
-  const float* x;
-  const float* residual;
-  float* y;
+  const T* x;
+  const T* residual;
+  T* y;
   bool accumulate;
 };
+template <typename T>
 struct Rope {
   cpu::Rope rope;
-  const float* x;
-  float* y;
+  const T* x;
+  T* y;
   bool accumulate;
 };
 
@@ -76,10 +82,11 @@ struct MemberScale {
   float* scale_grad;
   bool accumulate, accumulate_scale;
 };
+template <typename T>
 struct Gather {
   cpu::Gather gather;
-  const float* x;  // in backward y_grad
-  float* y;
+  const T* x;  // in backward y_grad
+  T* y;
   bool accumulate;
   uint32_t* fault;
 };
@@ -112,9 +119,16 @@ struct Pool {
   float* scores_grad;
   bool accumulate, accumulate_scores;
 };
+template <typename T>
 struct CacheWrite {
-  cpu::CacheWrite write;
+  cpu::CacheWriteOf<T> write;
   uint32_t* fault;
+};
+struct Narrow {
+  const float* from;
+  BFloat16* to;
+  int64_t count;
+  const uint32_t* random;  // null: to nearest
 };
 struct Cast {
   const void* from;
@@ -124,9 +138,10 @@ struct Cast {
   bool accumulate;
 };
 
+template <typename T>
 struct Embedding {
   cpu::Embedding embedding;
-  float* y;
+  T* y;
   uint32_t* fault;
 };
 struct EmbeddingKeys {
@@ -138,45 +153,51 @@ struct MergeRuns {
   uint64_t* to;
   int64_t count, run;
 };
+template <typename T>
 struct EmbeddingTable {
   cpu::Embedding embedding;
   const uint64_t* keys;
-  const float* y_grad;
+  const T* y_grad;
   float* grad;
   bool accumulate;
 };
+template <typename T>
 struct EmbeddingPositions {
   cpu::Embedding embedding;
-  const float* y_grad;
+  const T* y_grad;
   float* grad;
   int64_t capacity;
   bool accumulate;
 };
 
+template <typename T>
 struct Norm {
-  cpu::Norm norm;
-  float* y;
-  float* sum;
+  cpu::NormOf<T> norm;
+  T* y;
+  T* sum;
   float* statistics;
 };
+template <typename T>
 struct NormBackward {
-  cpu::Norm norm;
+  cpu::NormOf<T> norm;
   const float* statistics;
-  const float* y_grad;
-  const float* sum_grad;
-  float* x_grad;
+  const T* y_grad;
+  const T* sum_grad;
+  T* x_grad;
   bool accumulate;
 };
+template <typename T>
 struct NormParameters {
-  cpu::Norm norm;
+  cpu::NormOf<T> norm;
   const float* statistics;
-  const float* y_grad;
+  const T* y_grad;
   int64_t rows_each;
   float* weight_parts;  // (parts, width) or null
   float* bias_parts;
 };
+template <typename T>
 struct ColumnParts {
-  const float* x;
+  const T* x;
   int64_t rows, width, rows_each;
   float* parts;  // (parts, width)
 };
@@ -187,17 +208,19 @@ struct ColumnSum {
   bool accumulate;
 };
 
+template <typename T>
 struct CrossEntropy {
-  cpu::CrossEntropy loss;
+  cpu::CrossEntropyOf<T> loss;
   float* nll;
   float* lse;
   float* row_losses;
 };
+template <typename T>
 struct CrossEntropyBackward {
-  cpu::CrossEntropy loss;
+  cpu::CrossEntropyOf<T> loss;
   const float* lse;
   Scalar weight;
-  float* grad;
+  T* grad;
   bool accumulate;
 };
 struct SquaredError {
@@ -276,28 +299,28 @@ struct MuonUpdate {
   float* parameter;
 };
 
+/// In the kernel of the epilogue, what the vendor's product leaves to a pass of its own.
+template <typename In, typename Out>
 struct Gemm {
-  cpu::Gemm gemm;
-};
-/// What the vendor's product leaves to a pass of its own: bias, activation, residual.
-struct GemmEpilogue {
-  cpu::Gemm gemm;
+  cpu::GemmOf<In, Out> gemm;
 };
 
+template <typename T>
 struct Attention {
-  cpu::Attention attention;
+  cpu::AttentionOf<T> attention;
   uint32_t threshold;
-  float* out;
+  T* out;
   float* lse;
 };
+template <typename T>
 struct AttentionBackward {
-  cpu::Attention attention;
+  cpu::AttentionOf<T> attention;
   uint32_t threshold;
-  const float* out;
+  const T* out;
   const float* lse;
-  const float* out_grad;
+  const T* out_grad;
   float* delta;  // (B,H,T): Σ out · out_grad
-  float *q_grad, *k_grad, *v_grad;
+  T *q_grad, *k_grad, *v_grad;
 };
 
 }  // namespace quern::kernels::cuda::arguments

@@ -13,12 +13,14 @@ namespace quern::kernels::cuda {
 struct Sequence {
   int64_t batch, valid, first_position;
 };
-QUERN_DEVICE Sequence sequence_of(const cpu::Attention& a, int64_t batch) {
+template <typename T>
+QUERN_DEVICE Sequence sequence_of(const cpu::AttentionOf<T>& a, int64_t batch) {
   const int64_t valid = valid_length(a.lengths, batch, a.capacity);
   return {batch, valid, valid - a.queries};
 }
 
-QUERN_DEVICE bool sees(const cpu::Attention& a, const Sequence& s, int64_t t, int64_t j) {
+template <typename T>
+QUERN_DEVICE bool sees(const cpu::AttentionOf<T>& a, const Sequence& s, int64_t t, int64_t j) {
   const int64_t position = s.first_position + t;
   if (t >= a.queries || j >= s.valid || (a.causal && j > position)) return false;
   if (a.window > 0 && j <= position - a.window) return false;
@@ -31,7 +33,8 @@ QUERN_DEVICE bool sees(const cpu::Attention& a, const Sequence& s, int64_t t, in
 struct Span {
   int64_t begin, end;
 };
-QUERN_DEVICE Span keys_of(const cpu::Attention& a, const Sequence& s, int64_t first,
+template <typename T>
+QUERN_DEVICE Span keys_of(const cpu::AttentionOf<T>& a, const Sequence& s, int64_t first,
                           int64_t count) {
   const int64_t position = s.first_position + first;
   Span span{0, s.valid};
@@ -40,7 +43,8 @@ QUERN_DEVICE Span keys_of(const cpu::Attention& a, const Sequence& s, int64_t fi
   return span;
 }
 /// Queries that see any of the keys first .. first + count - 1.
-QUERN_DEVICE Span queries_of(const cpu::Attention& a, const Sequence& s, int64_t first,
+template <typename T>
+QUERN_DEVICE Span queries_of(const cpu::AttentionOf<T>& a, const Sequence& s, int64_t first,
                              int64_t count) {
   Span span{0, a.queries};
   if (a.causal) span.begin = larger(0, first - s.first_position);
@@ -49,7 +53,8 @@ QUERN_DEVICE Span queries_of(const cpu::Attention& a, const Sequence& s, int64_t
 }
 
 /// What dropout multiplies the weight of (query, key) by.
-QUERN_DEVICE float keep_factor(const cpu::Attention& a, uint32_t threshold, int64_t batch,
+template <typename T>
+QUERN_DEVICE float keep_factor(const cpu::AttentionOf<T>& a, uint32_t threshold, int64_t batch,
                                int64_t head, int64_t t, int64_t j) {
   if (a.dropout <= 0) return 1;
   const auto pair =
@@ -59,7 +64,8 @@ QUERN_DEVICE float keep_factor(const cpu::Attention& a, uint32_t threshold, int6
   return words[j % 4] < threshold ? 0 : 1 / (1 - a.dropout);
 }
 
-QUERN_DEVICE float alibi(const cpu::Attention& a, const Sequence& s, int64_t head, int64_t t,
+template <typename T>
+QUERN_DEVICE float alibi(const cpu::AttentionOf<T>& a, const Sequence& s, int64_t head, int64_t t,
                          int64_t j) {
   if (a.alibi_slopes == nullptr) return 0;
   const int64_t distance = s.first_position + t - j;
@@ -67,13 +73,15 @@ QUERN_DEVICE float alibi(const cpu::Attention& a, const Sequence& s, int64_t hea
 }
 
 /// Rows first .. first + 15 of x into a tile; what is beyond `end` is zero.
-QUERN_DEVICE void load_tile(const float* x, int64_t row_stride, int64_t first, int64_t end,
+template <typename T>
+QUERN_DEVICE void load_tile(const T* x, int64_t row_stride, int64_t first, int64_t end,
                             int64_t head_dim, float* tile) {
   for (int64_t i = thread_index(); i < kAttentionTile * head_dim; i += thread_count()) {
     const int64_t row = i / head_dim;
     const int64_t d = i % head_dim;
     const bool inside = first + row < end;
-    tile[row * (head_dim + 1) + d] = inside ? x[(first + row) * row_stride + d] : 0;
+    tile[row * (head_dim + 1) + d] =
+        inside ? static_cast<float>(x[(first + row) * row_stride + d]) : 0.0F;
   }
 }
 QUERN_DEVICE float dot(const float* x, const float* y, int64_t count) {
@@ -108,8 +116,9 @@ QUERN_DEVICE void add_weighted(float (&sums)[kHeadColumns], float factor, const 
     sums[n] = sum;
   }
 }
-QUERN_DEVICE void write_row(const float (&sums)[kHeadColumns], float factor, float* to,
-                            int64_t column, int64_t head_dim) {
+template <typename T>
+QUERN_DEVICE void write_row(const float (&sums)[kHeadColumns], float factor, T* to, int64_t column,
+                            int64_t head_dim) {
 #ifdef __CUDACC__
 #pragma unroll
 #endif
@@ -121,9 +130,9 @@ QUERN_DEVICE void write_row(const float (&sums)[kHeadColumns], float factor, flo
 }
 
 /// A block 16 queries of one head.
-QUERN_COOPERATIVE_KERNEL(quern_attention_forward, arguments::Attention) {
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_attention_forward, arguments::Attention) {
   QUERN_SHARED float weights[kAttentionTile][kAttentionTile + 1];
-  const cpu::Attention& at = a.attention;
+  const cpu::AttentionOf<T>& at = a.attention;
   const int64_t head = block_y();
   const Sequence s = sequence_of(at, block_z());
   const int64_t first = block_x() * kAttentionTile;
@@ -173,13 +182,14 @@ QUERN_COOPERATIVE_KERNEL(quern_attention_forward, arguments::Attention) {
 }
 
 /// A warp a row of one head.
-QUERN_COOPERATIVE_KERNEL(quern_attention_delta, arguments::AttentionBackward) {
-  const cpu::Attention& at = a.attention;
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_attention_delta, arguments::AttentionBackward) {
+  const cpu::AttentionOf<T>& at = a.attention;
   const int64_t rows = at.batch * at.queries * at.heads;
   for (int64_t i = grid_warp(); i < rows; i += grid_warps()) {
     float sum = 0;
     for (int64_t d = lane(); d < at.head_dim; d += kWarp)
-      sum += a.out[i * at.head_dim + d] * a.out_grad[i * at.head_dim + d];
+      sum += static_cast<float>(a.out[i * at.head_dim + d]) *
+             static_cast<float>(a.out_grad[i * at.head_dim + d]);
     sum = warp_sum(sum);
     if (lane() != 0) continue;
     const int64_t head = i % at.heads;
@@ -192,10 +202,11 @@ QUERN_COOPERATIVE_KERNEL(quern_attention_delta, arguments::AttentionBackward) {
 struct WeightPair {
   float weight, kept, slope;
 };
-QUERN_DEVICE WeightPair recompute(const arguments::AttentionBackward& a, const Sequence& s,
+template <typename T>
+QUERN_DEVICE WeightPair recompute(const arguments::AttentionBackward<T>& a, const Sequence& s,
                                   int64_t head, int64_t t, int64_t j, float score,
                                   float weight_grad) {
-  const cpu::Attention& at = a.attention;
+  const cpu::AttentionOf<T>& at = a.attention;
   if (!sees(at, s, t, j)) return {0, 0, 0};
   const int64_t row = (s.batch * at.heads + head) * at.queries + t;
   const float weight = expf(score * at.scale - alibi(at, s, head, t, j) - a.lse[row]);
@@ -204,9 +215,9 @@ QUERN_DEVICE WeightPair recompute(const arguments::AttentionBackward& a, const S
 }
 
 /// A block 16 queries of one head: the gradient of q.
-QUERN_COOPERATIVE_KERNEL(quern_attention_backward_q, arguments::AttentionBackward) {
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_attention_backward_q, arguments::AttentionBackward) {
   QUERN_SHARED float slopes[kAttentionTile][kAttentionTile + 1];
-  const cpu::Attention& at = a.attention;
+  const cpu::AttentionOf<T>& at = a.attention;
   const int64_t head = block_y();
   const Sequence s = sequence_of(at, block_z());
   const int64_t first = block_x() * kAttentionTile;
@@ -243,10 +254,10 @@ QUERN_COOPERATIVE_KERNEL(quern_attention_backward_q, arguments::AttentionBackwar
 }
 
 /// A block 16 keys of one key-value head: the gradients of k and v, over all heads that read them.
-QUERN_COOPERATIVE_KERNEL(quern_attention_backward_kv, arguments::AttentionBackward) {
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_attention_backward_kv, arguments::AttentionBackward) {
   QUERN_SHARED float slopes[kAttentionTile][kAttentionTile + 1];
   QUERN_SHARED float weights[kAttentionTile][kAttentionTile + 1];
-  const cpu::Attention& at = a.attention;
+  const cpu::AttentionOf<T>& at = a.attention;
   const Sequence s = sequence_of(at, block_z());
   const int64_t first = block_x() * kAttentionTile;
   const int64_t row = thread_index() / kAttentionTile;

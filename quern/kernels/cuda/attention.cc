@@ -8,13 +8,13 @@
 namespace quern::kernels::cuda {
 namespace {
 
-uint32_t threshold_of(const cpu::Attention& attention) {
-  return static_cast<uint32_t>(
-      std::min(4294967295.0, static_cast<double>(attention.dropout) * 4294967296.0));
+uint32_t threshold_of(float dropout) {
+  return static_cast<uint32_t>(std::min(4294967295.0, static_cast<double>(dropout) * 4294967296.0));
 }
 
 /// `tiles` rows of 16 heads' vectors in shared memory; throws ShapeError where they do not fit.
-LaunchSize size_of(const Context& context, const cpu::Attention& attention, int64_t rows,
+template <typename T>
+LaunchSize size_of(const Context& context, const cpu::AttentionOf<T>& attention, int64_t rows,
                    int64_t heads, int64_t tiles) {
   LaunchSize size;
   size.blocks_x = static_cast<uint32_t>(parts_of(rows, kAttentionTile));
@@ -33,35 +33,52 @@ LaunchSize size_of(const Context& context, const cpu::Attention& attention, int6
 
 }  // namespace
 
-size_t attention_forward_scratch(const cpu::Attention&) { return 0; }
-
-void attention_forward(const Context& context, const cpu::Attention& attention, float* out,
-                       float* lse, std::byte*) {
-  if (attention.batch == 0 || attention.queries == 0) return;
-  launch(context, "quern_attention_forward",
-         size_of(context, attention, attention.queries, attention.heads, 2),
-         arguments::Attention{attention, threshold_of(attention), out, lse});
+template <typename T>
+size_t attention_forward_scratch(const cpu::AttentionOf<T>&) {
+  return 0;
 }
 
-size_t attention_backward_scratch(const cpu::Attention& attention) {
+template <typename T>
+void attention_forward(const Context& context, const cpu::AttentionOf<T>& attention, T* out,
+                       float* lse, std::byte*) {
+  if (attention.batch == 0 || attention.queries == 0) return;
+  launch(context, QUERN_NAME_OF(T, "quern_attention_forward"),
+         size_of(context, attention, attention.queries, attention.heads, 2),
+         arguments::Attention<T>{attention, threshold_of(attention.dropout), out, lse});
+}
+
+template <typename T>
+size_t attention_backward_scratch(const cpu::AttentionOf<T>& attention) {
   return Buffer::align(static_cast<size_t>(attention.batch * attention.heads * attention.queries) *
                        sizeof(float));
 }
 
-void attention_backward(const Context& context, const cpu::Attention& attention, const float* out,
-                        const float* lse, const float* out_grad, float* q_grad, float* k_grad,
-                        float* v_grad, std::byte* scratch) {
+template <typename T>
+void attention_backward(const Context& context, const cpu::AttentionOf<T>& attention, const T* out,
+                        const float* lse, const T* out_grad, T* q_grad, T* k_grad, T* v_grad,
+                        std::byte* scratch) {
   if (attention.batch == 0 || attention.queries == 0) return;
-  const arguments::AttentionBackward arguments{
-      attention, threshold_of(attention),           out,    lse,
+  const arguments::AttentionBackward<T> arguments{
+      attention, threshold_of(attention.dropout),   out,    lse,
       out_grad,  reinterpret_cast<float*>(scratch), q_grad, k_grad,
       v_grad};
-  launch_warps(context, "quern_attention_delta",
+  launch_warps(context, QUERN_NAME_OF(T, "quern_attention_delta"),
                attention.batch * attention.queries * attention.heads, arguments);
-  launch(context, "quern_attention_backward_q",
+  launch(context, QUERN_NAME_OF(T, "quern_attention_backward_q"),
          size_of(context, attention, attention.queries, attention.heads, 4), arguments);
-  launch(context, "quern_attention_backward_kv",
+  launch(context, QUERN_NAME_OF(T, "quern_attention_backward_kv"),
          size_of(context, attention, attention.capacity, attention.kv_heads, 4), arguments);
 }
+
+#define QUERN_INSTANTIATE(T)                                                              \
+  template size_t attention_forward_scratch(const cpu::AttentionOf<T>&);                  \
+  template void attention_forward(const Context&, const cpu::AttentionOf<T>&, T*, float*, \
+                                  std::byte*);                                            \
+  template size_t attention_backward_scratch(const cpu::AttentionOf<T>&);                 \
+  template void attention_backward(const Context&, const cpu::AttentionOf<T>&, const T*,  \
+                                   const float*, const T*, T*, T*, T*, std::byte*);
+QUERN_INSTANTIATE(float)
+QUERN_INSTANTIATE(BFloat16)
+#undef QUERN_INSTANTIATE
 
 }  // namespace quern::kernels::cuda

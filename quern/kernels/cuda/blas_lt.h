@@ -21,11 +21,12 @@ struct BlasHeuristic {
 
 namespace blas {
 inline constexpr int kCompute32F = 68, kComputeBf16 = 75, kComputeTf32 = 77;
-inline constexpr int kFloat32 = 0;
+inline constexpr int kFloat32 = 0, kBFloat16 = 14;
 inline constexpr int kTransposeA = 3, kTransposeB = 4, kEpilogue = 7, kBiasPointer = 8;
 inline constexpr int kAuxPointer = 11, kAuxStride = 12;
 inline constexpr uint32_t kEpilogueDefault = 1, kEpilogueBias = 4, kEpilogueGelu = 32;
 inline constexpr uint32_t kEpilogueGeluAux = kEpilogueGelu | 128;
+inline constexpr uint32_t kEpilogueSumsOfB = 512;               // over k: the gradient of a bias
 inline constexpr int kWorkspaceBytes = 1, kFirstAlignment = 5;  // of A; then B, C, D
 }  // namespace blas
 

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <initializer_list>
+#include <type_traits>
+
 namespace quern::kernels::cuda {
 namespace {
 
@@ -24,28 +27,37 @@ int compute_type(Precision precision) {
   return blas::kCompute32F;
 }
 
-uint32_t alignment_of(const cpu::Gemm& gemm, const float* c) {
+uint32_t alignment_of(std::initializer_list<const void*> pointers) {
   uintptr_t all = 256;
-  for (const float* x : {gemm.a, gemm.b, static_cast<const float*>(gemm.c), c, gemm.bias,
-                         static_cast<const float*>(gemm.pre_activation)})
-    all |= reinterpret_cast<uintptr_t>(x);
+  for (const void* x : pointers) all |= reinterpret_cast<uintptr_t>(x);
   return static_cast<uint32_t>(all & (~all + 1));
+}
+
+template <typename T>
+constexpr int kTypeOf = std::is_same_v<T, float> ? blas::kFloat32 : blas::kBFloat16;
+
+template <typename In, typename Out>
+BlasKey key_of(const cpu::GemmOf<In, Out>& gemm, Precision precision) {
+  return {.m = gemm.m,
+          .n = gemm.n,
+          .k = gemm.k,
+          .lda = gemm.lda,
+          .ldb = gemm.ldb,
+          .ldc = gemm.ldc,
+          .transpose_a = gemm.transpose_a,
+          .transpose_b = gemm.transpose_b,
+          .in = kTypeOf<In>,
+          .out = kTypeOf<Out>,
+          .precision = std::is_same_v<In, float> ? precision : Precision::kFloat32};
 }
 
 }  // namespace
 
-BlasSplit split_product(const cpu::Gemm& gemm, Precision precision, bool bare) {
-  BlasSplit split;
+template <typename In, typename Out>
+BlasSplit<In, Out> split_product(const cpu::GemmOf<In, Out>& gemm, Precision precision, bool bare) {
+  BlasSplit<In, Out> split;
   BlasKey& key = split.key;
-  key = {.m = gemm.m,
-         .n = gemm.n,
-         .k = gemm.k,
-         .lda = gemm.lda,
-         .ldb = gemm.ldb,
-         .ldc = gemm.ldc,
-         .transpose_a = gemm.transpose_a,
-         .transpose_b = gemm.transpose_b,
-         .precision = precision};
+  key = key_of(gemm, precision);
   const bool activates = gemm.activation != Activation::kNone;
   // GELU with its tanh, and the value before it, are in the library; other activations are not.
   const bool gelu = !bare && gemm.activation == Activation::kGeluTanh && !gemm.accumulate &&
@@ -72,7 +84,7 @@ BlasSplit split_product(const cpu::Gemm& gemm, Precision precision, bool bare) {
   split.finish = bare ? extra : (!plain && !gelu) || (gemm.accumulate && gemm.residual != nullptr);
   split.possible = !(split.finish && in_place && split.left.residual != nullptr);
   if (split.finish) key.epilogue = blas::kEpilogueDefault;
-  key.alignment = alignment_of(gemm, split.c);
+  key.alignment = alignment_of({gemm.a, gemm.b, gemm.c, split.c, gemm.bias, gemm.pre_activation});
   return split;
 }
 
@@ -90,10 +102,10 @@ struct BlasPlans::Plan {
     if (has(blas::kEpilogueGeluAux)) set(blas::kAuxStride, key.ldc);
     const auto extent = [](int64_t x) { return static_cast<uint64_t>(x); };
     layout(&b, first != 0 ? extent(key.k) : extent(key.n),
-           first != 0 ? extent(key.n) : extent(key.k), key.ldb);
+           first != 0 ? extent(key.n) : extent(key.k), key.ldb, key.in);
     layout(&a, second != 0 ? extent(key.m) : extent(key.k),
-           second != 0 ? extent(key.k) : extent(key.m), key.lda);
-    layout(&c, extent(key.n), extent(key.m), key.ldc);
+           second != 0 ? extent(key.k) : extent(key.m), key.lda, key.in);
+    layout(&c, extent(key.n), extent(key.m), key.ldc, key.out);
   }
   ~Plan() {
     for (void* matrix : {a, b, c}) {
@@ -106,9 +118,9 @@ struct BlasPlans::Plan {
 
   bool has(uint32_t epilogue) const { return (key_.epilogue & epilogue) == epilogue; }
   /// Before the algorithm is chosen, too: it may depend on the pointers' alignment.
-  void point(const cpu::Gemm& gemm) const {
-    if (has(blas::kEpilogueBias)) set(blas::kBiasPointer, gemm.bias);
-    if (has(blas::kEpilogueGeluAux)) set(blas::kAuxPointer, gemm.pre_activation);
+  void point(const Operands& at) const {
+    if (has(blas::kEpilogueBias) || has(blas::kEpilogueSumsOfB)) set(blas::kBiasPointer, at.bias);
+    if (has(blas::kEpilogueGeluAux)) set(blas::kAuxPointer, at.aux);
   }
 
   template <typename T>
@@ -116,8 +128,8 @@ struct BlasPlans::Plan {
     check(library_.matmul_desc_set(desc, attribute, &value, sizeof(value)),
           "cublasLtMatmulDescSetAttribute");
   }
-  void layout(void** matrix, uint64_t rows, uint64_t columns, int64_t stride) const {
-    check(library_.layout_create(matrix, blas::kFloat32, rows, columns, stride),
+  void layout(void** matrix, uint64_t rows, uint64_t columns, int64_t stride, int type) const {
+    check(library_.layout_create(matrix, type, rows, columns, stride),
           "cublasLtMatrixLayoutCreate");
   }
 
@@ -159,40 +171,62 @@ BlasPlans::~BlasPlans() {
   library_.destroy(handle_);
 }
 
-BlasPlans::Plan& BlasPlans::plan_of(const BlasKey& key, const cpu::Gemm& gemm) {
+BlasPlans::Plan& BlasPlans::plan_of(const BlasKey& key, const Operands& at) {
   std::unique_ptr<Plan>& plan = plans_[key];
   if (plan == nullptr) {
     auto made = std::make_unique<Plan>(library_, key);
-    made->point(gemm);
+    made->point(at);
     made->choose(handle_, workspace_.size());
     plan = std::move(made);
   }
   return *plan;
 }
 
-bool BlasPlans::multiply(const BlasSplit& split, const cpu::Gemm& gemm) {
-  const Plan& plan = plan_of(split.key, gemm);
+bool BlasPlans::multiply(const BlasKey& key, const Operands& at) {
+  const Plan& plan = plan_of(key, at);
   if (!plan.usable) return false;
-  plan.point(gemm);
+  plan.point(at);
   const float one = 1;
-  const float beta = split.key.adds ? 1 : 0;
-  check(library_.matmul(handle_, plan.desc, &one, gemm.b, plan.b, gemm.a, plan.a, &beta,
-                        split.c != nullptr ? split.c : gemm.c, plan.c, gemm.c, plan.c,
-                        &plan.algorithm, workspace_.data(), workspace_.size(),
-                        driver_.compute_stream()),
+  const float beta = key.adds ? 1 : 0;
+  check(library_.matmul(handle_, plan.desc, &one, at.b, plan.b, at.a, plan.a, &beta,
+                        at.c != nullptr ? at.c : at.d, plan.c, at.d, plan.c, &plan.algorithm,
+                        workspace_.data(), workspace_.size(), driver_.compute_stream()),
         "cublasLtMatmul");
   return true;
 }
 
-BlasOutcome BlasPlans::run(const Context& context, cpu::Gemm& gemm) {
+template <typename In, typename Out>
+BlasOutcome BlasPlans::run(const Context& context, cpu::GemmOf<In, Out>& gemm) {
   // The library may know the product and not the epilogue.
   for (const bool bare : {false, true}) {
-    const BlasSplit split = split_product(gemm, context.precision, bare);
-    if (!split.possible || !multiply(split, gemm)) continue;
+    const BlasSplit<In, Out> split = split_product(gemm, context.precision, bare);
+    const Operands at{gemm.a, gemm.b, split.c, gemm.c, gemm.bias, gemm.pre_activation};
+    if (!split.possible || !multiply(split.key, at)) continue;
     gemm = split.left;
     return split.finish ? BlasOutcome::kProduct : BlasOutcome::kDone;
   }
   return BlasOutcome::kRefused;
 }
+
+template <typename In>
+bool BlasPlans::run_with_sums(const Context& context, const cpu::GemmOf<In, float>& gemm,
+                              float* sums) {
+  BlasKey key = key_of(gemm, context.precision);
+  const float* c = gemm.accumulate ? gemm.c : nullptr;
+  key.adds = gemm.accumulate;
+  key.epilogue = blas::kEpilogueSumsOfB;
+  key.alignment = alignment_of({gemm.a, gemm.b, gemm.c, sums});
+  return multiply(key, {gemm.a, gemm.b, c, gemm.c, sums, nullptr});
+}
+
+#define QUERN_INSTANTIATE(In, Out)                                                         \
+  template BlasSplit<In, Out> split_product(const cpu::GemmOf<In, Out>&, Precision, bool); \
+  template BlasOutcome BlasPlans::run(const Context&, cpu::GemmOf<In, Out>&);
+QUERN_INSTANTIATE(float, float)
+QUERN_INSTANTIATE(BFloat16, BFloat16)
+QUERN_INSTANTIATE(BFloat16, float)
+#undef QUERN_INSTANTIATE
+template bool BlasPlans::run_with_sums(const Context&, const cpu::GemmOf<float>&, float*);
+template bool BlasPlans::run_with_sums(const Context&, const cpu::GemmOf<BFloat16, float>&, float*);
 
 }  // namespace quern::kernels::cuda

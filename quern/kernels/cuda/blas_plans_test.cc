@@ -26,7 +26,7 @@ TEST(SplitProduct, LeavesToTheLibraryWhatItHas) {
   gemm.c = out;
   gemm.bias = bias;
   gemm.residual = extra;
-  BlasSplit split = split_product(gemm, Precision::kFloat32);
+  BlasSplit<float, float> split = split_product(gemm, Precision::kFloat32);
   EXPECT_EQ(split.key.epilogue, blas::kEpilogueBias);
   EXPECT_EQ(split.c, extra) << "a residual is the library's C";
   EXPECT_FALSE(split.finish);

@@ -16,13 +16,6 @@ QUERN_DEVICE float float_of(uint32_t bits) {
   return value;
 }
 
-/// To nearest, ties to even; a NaN stays one.
-QUERN_DEVICE uint16_t to_bfloat16(float value) {
-  const uint32_t bits = bits_of(value);
-  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<uint16_t>(bits >> 16 | 0x40U);
-  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
-}
-
 QUERN_DEVICE float from_half(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
   const uint32_t exponent = half >> 10 & 0x1FU;
@@ -57,10 +50,8 @@ QUERN_DEVICE double load_as(const void* from, DType dtype, int64_t i) {
       return static_cast<const double*>(from)[i];
     case DType::kF16:
       return static_cast<double>(from_half(static_cast<const uint16_t*>(from)[i]));
-    case DType::kBF16: {
-      const uint32_t bits = static_cast<const uint16_t*>(from)[i];
-      return static_cast<double>(float_of(bits << 16));
-    }
+    case DType::kBF16:
+      return static_cast<double>(static_cast<float>(static_cast<const BFloat16*>(from)[i]));
     case DType::kI32:
       return static_cast<double>(static_cast<const int32_t*>(from)[i]);
     default:
@@ -81,7 +72,7 @@ QUERN_DEVICE void store_as(void* to, DType dtype, int64_t i, double value) {
       static_cast<uint16_t*>(to)[i] = to_half(static_cast<float>(value));
       break;
     case DType::kBF16:
-      static_cast<uint16_t*>(to)[i] = to_bfloat16(static_cast<float>(value));
+      static_cast<BFloat16*>(to)[i] = static_cast<float>(value);
       break;
     case DType::kI32:
       static_cast<int32_t*>(to)[i] = static_cast<int32_t>(value);
@@ -96,6 +87,32 @@ QUERN_KERNEL(quern_cast, arguments::Cast) {
     double value = load_as(a.from, a.from_dtype, i);
     if (a.accumulate) value += load_as(a.to, a.to_dtype, i);
     store_as(a.to, a.to_dtype, i, value);
+  }
+}
+
+/// A thread eight elements, and the random bits of all of them.
+QUERN_KERNEL(quern_narrow, arguments::Narrow) {
+  constexpr uint32_t kRoundingKey = 0x0B0D1E5U;
+  for (int64_t block = grid_thread(); block * 8 < a.count; block += grid_threads()) {
+    uint32_t words[4] = {};
+    if (a.random != nullptr) {
+      words[0] = static_cast<uint32_t>(block);
+      words[1] = static_cast<uint32_t>(block >> 32);
+      words[3] = a.random[2];
+      philox(words, a.random[0], a.random[1] ^ kRoundingKey);
+    }
+    for (int64_t k = 0; k < 8; ++k) {
+      const int64_t i = block * 8 + k;
+      if (i >= a.count) break;
+      const float value = a.from[i];
+      const uint32_t bits = bits_of(value);
+      if (a.random == nullptr || (bits & 0x7F800000U) == 0x7F800000U) {  // infinities, NaN
+        a.to[i] = value;
+      } else {
+        const uint32_t chance = words[k / 2] >> 16 * (k % 2) & 0xFFFFU;
+        a.to[i].bits = static_cast<uint16_t>((bits + chance) >> 16);
+      }
+    }
   }
 }
 

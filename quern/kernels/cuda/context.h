@@ -12,7 +12,7 @@ class BlasPlans;
 enum class Precision : uint8_t {
   kFloat32,
   kTf32,  // operands rounded to 10 bits of mantissa
-  kBf16,  // operands rounded to bfloat16; sums in float32
+  kBf16,  // activations and copies of the weights are bfloat16; sums in float32
 };
 
 /// What every CUDA kernel is handed. Kernels split their work by shape only, and sums are fixed
@@ -22,6 +22,7 @@ struct Context {
   uint32_t* fault = nullptr;  // (1), shared with the host: see faults.h
   BlasPlans* blas = nullptr;  // null: own kernels multiply
   Precision precision = Precision::kFloat32;
+  bool stochastic_rounding = false;  // of the weights' copies, in training
 };
 
 }  // namespace quern::kernels::cuda

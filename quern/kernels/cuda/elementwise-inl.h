@@ -31,24 +31,24 @@ QUERN_DEVICE ActivationPair activate(Activation activation, float x) {
   return {x, 1};
 }
 
-QUERN_KERNEL(quern_activation_forward, arguments::Activation) {
+QUERN_TYPED_KERNEL(quern_activation_forward, arguments::Activation) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
     a.y[i] = activate(a.activation, a.x[i]).value;
 }
 
-QUERN_KERNEL(quern_activation_backward, arguments::Activation) {
+QUERN_TYPED_KERNEL(quern_activation_backward, arguments::Activation) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
     store(a.y + i, a.y_grad[i] * activate(a.activation, a.x[i]).slope, a.accumulate);
 }
 
-QUERN_KERNEL(quern_gated_unit_forward, arguments::Activation) {
+QUERN_TYPED_KERNEL(quern_gated_unit_forward, arguments::Activation) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
-    const float* gate = a.x + i / a.width * 2 * a.width + i % a.width;
+    const T* gate = a.x + i / a.width * 2 * a.width + i % a.width;
     a.y[i] = activate(a.activation, *gate).value * gate[a.width];
   }
 }
 
-QUERN_KERNEL(quern_gated_unit_backward, arguments::Activation) {
+QUERN_TYPED_KERNEL(quern_gated_unit_backward, arguments::Activation) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads()) {
     const int64_t at = i / a.width * 2 * a.width + i % a.width;
     const ActivationPair pair = activate(a.activation, a.x[at]);
@@ -58,24 +58,24 @@ QUERN_KERNEL(quern_gated_unit_backward, arguments::Activation) {
   }
 }
 
-QUERN_KERNEL(quern_add, arguments::Binary) {
+QUERN_TYPED_KERNEL(quern_add, arguments::Binary) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
     a.c[i] = a.a[i] + a.factor * a.b[a.period == a.count ? i : i % a.period];
 }
 
-QUERN_KERNEL(quern_multiply, arguments::Binary) {
+QUERN_KERNEL(quern_multiply, arguments::Binary<float>) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
     store(a.c + i, a.a[i] * a.b[a.period == a.count ? i : i % a.period], a.accumulate);
 }
 
-QUERN_KERNEL(quern_scale, arguments::Scale) {
+QUERN_TYPED_KERNEL(quern_scale, arguments::Scale) {
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
     store(a.y + i, a.factor * a.x[i], a.accumulate);
 }
 
 /// Element e of a sample takes word (e % 64) / 16 of the Philox block (e / 64) · 16 + e % 16, as on
 /// the processor: a thread draws one block, for the four elements that it decides about.
-QUERN_KERNEL(quern_dropout, arguments::Dropout) {
+QUERN_TYPED_KERNEL(quern_dropout, arguments::Dropout) {
   const cpu::Dropout& d = a.dropout;
   const int64_t draws = divide_up(d.sample_size, 64) * 16;
   const float kept = 1 / (1 - d.rate);
@@ -98,7 +98,7 @@ QUERN_KERNEL(quern_dropout, arguments::Dropout) {
 }
 
 /// One thread a pair of a head's row; the value heads' pairs are copied.
-QUERN_KERNEL(quern_rope, arguments::Rope) {
+QUERN_TYPED_KERNEL(quern_rope, arguments::Rope) {
   const cpu::Rope& r = a.rope;
   const int64_t half = r.head_dim / 2;
   const int64_t heads = r.heads + 2 * r.kv_heads;

@@ -3,36 +3,40 @@
 
 namespace quern::kernels::cuda {
 
-void activation_forward(const Context& context, Activation activation, const float* x,
-                        int64_t count, float* y) {
-  launch_threads(context, "quern_activation_forward", count,
-                 arguments::Activation{activation, x, nullptr, count, 0, y, false});
+template <typename T>
+void activation_forward(const Context& context, Activation activation, const T* x, int64_t count,
+                        T* y) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_activation_forward"), count,
+                 arguments::Activation<T>{activation, x, nullptr, count, 0, y, false});
 }
 
-void activation_backward(const Context& context, Activation activation, const float* x,
-                         const float* y_grad, int64_t count, float* x_grad, bool accumulate) {
-  launch_threads(context, "quern_activation_backward", count,
-                 arguments::Activation{activation, x, y_grad, count, 0, x_grad, accumulate});
+template <typename T>
+void activation_backward(const Context& context, Activation activation, const T* x, const T* y_grad,
+                         int64_t count, T* x_grad, bool accumulate) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_activation_backward"), count,
+                 arguments::Activation<T>{activation, x, y_grad, count, 0, x_grad, accumulate});
 }
 
-void gated_unit_forward(const Context& context, Activation activation, const float* x, int64_t rows,
-                        int64_t width, float* y) {
-  launch_threads(context, "quern_gated_unit_forward", rows * width,
-                 arguments::Activation{activation, x, nullptr, rows * width, width, y, false});
+template <typename T>
+void gated_unit_forward(const Context& context, Activation activation, const T* x, int64_t rows,
+                        int64_t width, T* y) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_gated_unit_forward"), rows * width,
+                 arguments::Activation<T>{activation, x, nullptr, rows * width, width, y, false});
 }
 
-void gated_unit_backward(const Context& context, Activation activation, const float* x,
-                         const float* y_grad, int64_t rows, int64_t width, float* x_grad,
-                         bool accumulate) {
+template <typename T>
+void gated_unit_backward(const Context& context, Activation activation, const T* x, const T* y_grad,
+                         int64_t rows, int64_t width, T* x_grad, bool accumulate) {
   launch_threads(
-      context, "quern_gated_unit_backward", rows * width,
-      arguments::Activation{activation, x, y_grad, rows * width, width, x_grad, accumulate});
+      context, QUERN_NAME_OF(T, "quern_gated_unit_backward"), rows * width,
+      arguments::Activation<T>{activation, x, y_grad, rows * width, width, x_grad, accumulate});
 }
 
-void add(const Context& context, const float* a, const float* b, int64_t count, int64_t period,
-         float scale, float* c) {
-  launch_threads(context, "quern_add", count,
-                 arguments::Binary{a, b, count, period, scale, c, false});
+template <typename T>
+void add(const Context& context, const T* a, const T* b, int64_t count, int64_t period, float scale,
+         T* c) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_add"), count,
+                 arguments::Binary<T>{a, b, count, period, scale, c, false});
 }
 
 void multiply(const Context& context, const float* a, const float* b, int64_t count, int64_t period,
@@ -43,27 +47,45 @@ void multiply(const Context& context, const float* a, const float* b, int64_t co
 void multiply_into(const Context& context, const float* a, const float* b, int64_t count,
                    int64_t period, float* c, bool accumulate) {
   launch_threads(context, "quern_multiply", count,
-                 arguments::Binary{a, b, count, period, 1, c, accumulate});
+                 arguments::Binary<float>{a, b, count, period, 1, c, accumulate});
 }
 
-void scale(const Context& context, const float* x, int64_t count, float factor, float* y,
-           bool accumulate) {
-  launch_threads(context, "quern_scale", count, arguments::Scale{x, count, factor, y, accumulate});
+template <typename T>
+void scale(const Context& context, const T* x, int64_t count, float factor, T* y, bool accumulate) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_scale"), count,
+                 arguments::Scale<T>{x, count, factor, y, accumulate});
 }
 
-void dropout(const Context& context, const cpu::Dropout& dropout, const float* x,
-             const float* residual, float* y, bool accumulate) {
+template <typename T>
+void dropout(const Context& context, const cpu::Dropout& dropout, const T* x,
+             const std::type_identity_t<T>* residual, T* y, bool accumulate) {
   const auto threshold = static_cast<uint32_t>(static_cast<double>(dropout.rate) * 0x1p32);
   const int64_t draws = parts_of(dropout.sample_size, 64) * 16;
-  launch_threads(context, "quern_dropout", draws * dropout.samples,
-                 arguments::Dropout{dropout, threshold, x, residual, y, accumulate});
+  launch_threads(context, QUERN_NAME_OF(T, "quern_dropout"), draws * dropout.samples,
+                 arguments::Dropout<T>{dropout, threshold, x, residual, y, accumulate});
 }
 
-void rope(const Context& context, const cpu::Rope& rope, const float* x, float* y,
-          bool accumulate) {
+template <typename T>
+void rope(const Context& context, const cpu::Rope& rope, const T* x, T* y, bool accumulate) {
   const int64_t heads = rope.heads + 2 * rope.kv_heads;
-  launch_threads(context, "quern_rope", rope.batch * rope.rows * heads * rope.head_dim / 2,
-                 arguments::Rope{rope, x, y, accumulate});
+  launch_threads(context, QUERN_NAME_OF(T, "quern_rope"),
+                 rope.batch * rope.rows * heads * rope.head_dim / 2,
+                 arguments::Rope<T>{rope, x, y, accumulate});
 }
+
+#define QUERN_INSTANTIATE(T)                                                                     \
+  template void activation_forward(const Context&, Activation, const T*, int64_t, T*);           \
+  template void activation_backward(const Context&, Activation, const T*, const T*, int64_t, T*, \
+                                    bool);                                                       \
+  template void gated_unit_forward(const Context&, Activation, const T*, int64_t, int64_t, T*);  \
+  template void gated_unit_backward(const Context&, Activation, const T*, const T*, int64_t,     \
+                                    int64_t, T*, bool);                                          \
+  template void add(const Context&, const T*, const T*, int64_t, int64_t, float, T*);            \
+  template void scale(const Context&, const T*, int64_t, float, T*, bool);                       \
+  template void dropout(const Context&, const cpu::Dropout&, const T*, const T*, T*, bool);      \
+  template void rope(const Context&, const cpu::Rope&, const T*, T*, bool);
+QUERN_INSTANTIATE(float)
+QUERN_INSTANTIATE(BFloat16)
+#undef QUERN_INSTANTIATE
 
 }  // namespace quern::kernels::cuda

@@ -7,7 +7,7 @@
 
 namespace quern::kernels::cuda {
 
-QUERN_KERNEL(quern_embedding_forward, arguments::Embedding) {
+QUERN_TYPED_KERNEL(quern_embedding_forward, arguments::Embedding) {
   const cpu::Embedding& e = a.embedding;
   for (int64_t i = grid_thread(); i < e.batch * e.length * e.width; i += grid_threads()) {
     const int64_t row = i / e.width;
@@ -63,7 +63,7 @@ QUERN_KERNEL(quern_merge_runs, arguments::MergeRuns) {
 }
 
 /// A block a row of the table.
-QUERN_KERNEL(quern_embedding_table, arguments::EmbeddingTable) {
+QUERN_TYPED_KERNEL(quern_embedding_table, arguments::EmbeddingTable) {
   const cpu::Embedding& e = a.embedding;
   const int64_t count = e.batch * e.length * e.bag;
   for (int64_t id = block_x(); id < e.vocabulary; id += blocks_x()) {
@@ -82,7 +82,7 @@ QUERN_KERNEL(quern_embedding_table, arguments::EmbeddingTable) {
 }
 
 /// A thread an element of the positions' gradient, which asks every sequence.
-QUERN_KERNEL(quern_embedding_positions, arguments::EmbeddingPositions) {
+QUERN_TYPED_KERNEL(quern_embedding_positions, arguments::EmbeddingPositions) {
   const cpu::Embedding& e = a.embedding;
   for (int64_t i = grid_thread(); i < a.capacity * e.width; i += grid_threads()) {
     float sum = 0;

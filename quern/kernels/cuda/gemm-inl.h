@@ -8,8 +8,13 @@ namespace quern::kernels::cuda {
 
 constexpr int64_t kGemmTile = 64, kGemmDepth = 16;
 
+using FloatProduct = arguments::Gemm<float, float>;
+using BFloat16Product = arguments::Gemm<BFloat16, BFloat16>;
+using MixedProduct = arguments::Gemm<BFloat16, float>;
+
 /// bias, pre-activation, activation, residual: element (row, column) of C.
-QUERN_DEVICE void finish(const cpu::Gemm& g, int64_t row, int64_t column, float value) {
+template <typename In, typename Out>
+QUERN_DEVICE void finish(const cpu::GemmOf<In, Out>& g, int64_t row, int64_t column, float value) {
   const int64_t at = row * g.ldc + column;
   if (g.bias != nullptr) value += g.bias[column];
   if (g.pre_activation != nullptr) g.pre_activation[at] = value;
@@ -19,10 +24,10 @@ QUERN_DEVICE void finish(const cpu::Gemm& g, int64_t row, int64_t column, float 
 }
 
 /// A tile of 64 x 64 a block of 256 threads, 4 x 4 elements a thread, each one chain over k.
-QUERN_COOPERATIVE_KERNEL(quern_gemm, arguments::Gemm) {
+template <typename In, typename Out>
+QUERN_DEVICE void multiply_tile(const cpu::GemmOf<In, Out>& g) {
   QUERN_SHARED float tile_a[kGemmDepth][kGemmTile + 1];
   QUERN_SHARED float tile_b[kGemmDepth][kGemmTile + 1];
-  const cpu::Gemm& g = a.gemm;
   const int64_t first_row = block_y() * kGemmTile;
   const int64_t first_column = block_x() * kGemmTile;
   const int64_t thread_row = thread_index() / 16;
@@ -62,37 +67,72 @@ QUERN_COOPERATIVE_KERNEL(quern_gemm, arguments::Gemm) {
       const int64_t row = first_row + thread_row + 16 * i;
       const int64_t column = first_column + thread_column + 16 * j;
       if (row >= g.m || column >= g.n) continue;
-      const float before = g.accumulate ? g.c[row * g.ldc + column] : 0;
+      const float before = g.accumulate ? static_cast<float>(g.c[row * g.ldc + column]) : 0.0F;
       finish(g, row, column, before + sums[i][j]);
     }
   }
 }
 
+QUERN_COOPERATIVE_KERNEL(quern_gemm, FloatProduct) { multiply_tile(a.gemm); }
+QUERN_COOPERATIVE_KERNEL(quern_gemm_bf16, BFloat16Product) { multiply_tile(a.gemm); }
+QUERN_COOPERATIVE_KERNEL(quern_gemm_bf16_f32, MixedProduct) { multiply_tile(a.gemm); }
+
+/// What one load of 16 bytes brings.
+template <typename T>
+struct alignas(16) Packet {
+  static constexpr int64_t kCount = 16 / static_cast<int64_t>(sizeof(T));
+  T value[kCount];
+};
+template <typename T>
+QUERN_DEVICE bool comes_in_packets(const T* x, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(x) % 16 == 0 && stride % Packet<T>::kCount == 0;
+}
+
 /// Up to eight rows times a linear layer's weight (transpose_b): a warp an output reads each weight
 /// once.
-QUERN_COOPERATIVE_KERNEL(quern_few_rows, arguments::Gemm) {
-  const cpu::Gemm& g = a.gemm;
+template <typename T, typename Out>
+QUERN_DEVICE void multiply_few_rows(const cpu::GemmOf<T, Out>& g) {
+  constexpr int64_t kCount = Packet<T>::kCount;
+  const bool packets = comes_in_packets(g.a, g.lda) && comes_in_packets(g.b, g.ldb);
+  const int64_t in_packets = packets ? g.k / kCount * kCount : 0;
   for (int64_t column = grid_warp(); column < g.n; column += grid_warps()) {
-    const float* weight = g.b + column * g.ldb;
+    const T* weight = g.b + column * g.ldb;
     float sums[8] = {};
-    for (int64_t k = lane(); k < g.k; k += kWarp) {
+    for (int64_t k = lane() * kCount; k < in_packets; k += kWarp * kCount) {
+      const Packet<T> w = *reinterpret_cast<const Packet<T>*>(weight + k);
       for (int64_t row = 0; row < 8; ++row) {
-        if (row < g.m) sums[row] += weight[k] * g.a[row * g.lda + k];
+        if (row >= g.m) break;
+        const Packet<T> x = *reinterpret_cast<const Packet<T>*>(g.a + row * g.lda + k);
+        for (int64_t i = 0; i < kCount; ++i)
+          sums[row] += static_cast<float>(w.value[i]) * static_cast<float>(x.value[i]);
+      }
+    }
+    for (int64_t k = in_packets + lane(); k < g.k; k += kWarp) {
+      for (int64_t row = 0; row < 8; ++row) {
+        if (row < g.m)
+          sums[row] += static_cast<float>(weight[k]) * static_cast<float>(g.a[row * g.lda + k]);
       }
     }
     for (int64_t row = 0; row < 8; ++row) {
       if (row >= g.m) break;
       const float sum = warp_sum(sums[row]);
-      const float before = g.accumulate ? g.c[row * g.ldc + column] : 0;
+      const float before = g.accumulate ? static_cast<float>(g.c[row * g.ldc + column]) : 0.0F;
       if (lane() == 0) finish(g, row, column, before + sum);
     }
   }
 }
+QUERN_COOPERATIVE_KERNEL(quern_few_rows, FloatProduct) { multiply_few_rows(a.gemm); }
+QUERN_COOPERATIVE_KERNEL(quern_few_rows_bf16, BFloat16Product) { multiply_few_rows(a.gemm); }
+QUERN_COOPERATIVE_KERNEL(quern_few_rows_bf16_f32, MixedProduct) { multiply_few_rows(a.gemm); }
 
-QUERN_KERNEL(quern_gemm_epilogue, arguments::GemmEpilogue) {
-  const cpu::Gemm& g = a.gemm;
+/// Over what the vendor's product has left in C.
+template <typename In, typename Out>
+QUERN_DEVICE void finish_product(const cpu::GemmOf<In, Out>& g) {
   for (int64_t i = grid_thread(); i < g.m * g.n; i += grid_threads())
-    finish(g, i / g.n, i % g.n, g.c[i / g.n * g.ldc + i % g.n]);
+    finish(g, i / g.n, i % g.n, static_cast<float>(g.c[i / g.n * g.ldc + i % g.n]));
 }
+QUERN_KERNEL(quern_gemm_epilogue, FloatProduct) { finish_product(a.gemm); }
+QUERN_KERNEL(quern_gemm_epilogue_bf16, BFloat16Product) { finish_product(a.gemm); }
+QUERN_KERNEL(quern_gemm_epilogue_bf16_f32, MixedProduct) { finish_product(a.gemm); }
 
 }  // namespace quern::kernels::cuda

@@ -7,12 +7,13 @@
 
 namespace quern::kernels::cuda {
 
-Gpu::Gpu(std::unique_ptr<Driver> driver, Precision precision)
+Gpu::Gpu(std::unique_ptr<Driver> driver, Precision precision, bool stochastic_rounding)
     : driver_(std::move(driver)),
       fault_(sizeof(uint32_t), driver_.get(), Memory::kShared),
       context_{.driver = *driver_,
                .fault = reinterpret_cast<uint32_t*>(fault_.data()),
-               .precision = precision} {
+               .precision = precision,
+               .stochastic_rounding = stochastic_rounding} {
   if (driver_->blas() != nullptr) {
     blas_.emplace(*driver_, *driver_->blas());
     context_.blas = &*blas_;
@@ -36,8 +37,8 @@ void Gpu::require_memory(size_t bytes, std::string_view what) {
       "--size");
 }
 
-std::unique_ptr<Gpu> open_gpu(Precision precision) {
-  return std::make_unique<Gpu>(open_cuda(), precision);
+std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding) {
+  return std::make_unique<Gpu>(open_cuda(), precision, stochastic_rounding);
 }
 
 }  // namespace quern::kernels::cuda

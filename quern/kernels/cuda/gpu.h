@@ -15,7 +15,9 @@ namespace quern::kernels::cuda {
 /// all executors over one ParameterStore; outlives their buffers.
 class Gpu {
  public:
-  explicit Gpu(std::unique_ptr<Driver> driver, Precision precision = Precision::kFloat32);
+  /// `stochastic_rounding`: see Context.
+  explicit Gpu(std::unique_ptr<Driver> driver, Precision precision = Precision::kFloat32,
+               bool stochastic_rounding = false);
 
   Driver& driver() { return *driver_; }
   const Context& context() const { return context_; }
@@ -34,6 +36,6 @@ class Gpu {
 };
 
 /// open_cuda(), made ready.
-std::unique_ptr<Gpu> open_gpu(Precision precision);
+std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding = false);
 
 }  // namespace quern::kernels::cuda

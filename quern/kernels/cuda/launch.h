@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "quern/kernels/cuda/arguments.h"
 #include "quern/kernels/cuda/context.h"
@@ -17,6 +18,9 @@ constexpr int64_t parts_of(int64_t count, int64_t each) { return (count + each -
 constexpr uint32_t blocks_for(int64_t count, int64_t each) {
   return static_cast<uint32_t>(std::clamp<int64_t>(parts_of(count, each), 1, kMostBlocks));
 }
+
+/// The name of a kernel of simt.h's QUERN_TYPED_KERNEL for activations of type T.
+#define QUERN_NAME_OF(T, name) (std::is_same_v<T, float> ? name : name "_bf16")
 
 template <typename Arguments>
 void launch(const Context& context, const char* kernel, const LaunchSize& size,

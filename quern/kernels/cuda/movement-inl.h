@@ -55,7 +55,7 @@ QUERN_KERNEL(quern_member_scale_backward_scale, arguments::MemberScale) {
   }
 }
 
-QUERN_KERNEL(quern_gather_rows, arguments::Gather) {
+QUERN_TYPED_KERNEL(quern_gather_rows, arguments::Gather) {
   const cpu::Gather& g = a.gather;
   for (int64_t i = grid_thread(); i < g.batch * g.width; i += grid_threads()) {
     const int64_t b = i / g.width;
@@ -68,12 +68,13 @@ QUERN_KERNEL(quern_gather_rows, arguments::Gather) {
   }
 }
 
-QUERN_KERNEL(quern_gather_rows_backward, arguments::Gather) {
+QUERN_TYPED_KERNEL(quern_gather_rows_backward, arguments::Gather) {
   const cpu::Gather& g = a.gather;
   for (int64_t i = grid_thread(); i < g.batch * g.length * g.width; i += grid_threads()) {
     const int64_t b = i / (g.length * g.width);
     const bool chosen = i / g.width % g.length == g.rows[b];
-    store(a.y + i, chosen ? a.x[b * g.width + i % g.width] : 0, a.accumulate);
+    store(a.y + i, chosen ? static_cast<float>(a.x[b * g.width + i % g.width]) : 0.0F,
+          a.accumulate);
   }
 }
 
@@ -102,8 +103,8 @@ QUERN_KERNEL(quern_reduce_backward, arguments::Reduce) {
   }
 }
 
-QUERN_KERNEL(quern_cache_write, arguments::CacheWrite) {
-  const cpu::CacheWrite& w = a.write;
+QUERN_TYPED_KERNEL(quern_cache_write, arguments::CacheWrite) {
+  const cpu::CacheWriteOf<T>& w = a.write;
   const int64_t row_width = (w.heads + 2 * w.kv_heads) * w.head_dim;
   const int64_t count = w.batch * w.rows * w.kv_heads * w.head_dim;
   for (int64_t i = grid_thread(); i < count; i += grid_threads()) {
@@ -116,7 +117,7 @@ QUERN_KERNEL(quern_cache_write, arguments::CacheWrite) {
       *a.fault = kCacheFault;
       continue;
     }
-    const float* row = w.qkv + (b * w.rows + t) * row_width;
+    const T* row = w.qkv + (b * w.rows + t) * row_width;
     const int64_t at = ((b * w.kv_heads + h) * w.capacity + slot) * w.head_dim + d;
     w.k_cache[at] = row[(w.heads + h) * w.head_dim + d];
     w.v_cache[at] = row[(w.heads + w.kv_heads + h) * w.head_dim + d];

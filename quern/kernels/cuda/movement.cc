@@ -47,15 +47,18 @@ void member_scale_backward(const Context& context, const cpu::MemberScale& shape
   }
 }
 
-void gather_rows(const Context& context, const cpu::Gather& gather, const float* x, float* y) {
-  launch_threads(context, "quern_gather_rows", gather.batch * gather.width,
-                 arguments::Gather{gather, x, y, false, context.fault});
+template <typename T>
+void gather_rows(const Context& context, const cpu::Gather& gather, const T* x, T* y) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_gather_rows"), gather.batch * gather.width,
+                 arguments::Gather<T>{gather, x, y, false, context.fault});
 }
 
-void gather_rows_backward(const Context& context, const cpu::Gather& gather, const float* y_grad,
-                          float* x_grad, bool accumulate) {
-  launch_threads(context, "quern_gather_rows_backward", gather.batch * gather.length * gather.width,
-                 arguments::Gather{gather, y_grad, x_grad, accumulate, context.fault});
+template <typename T>
+void gather_rows_backward(const Context& context, const cpu::Gather& gather, const T* y_grad,
+                          T* x_grad, bool accumulate) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_gather_rows_backward"),
+                 gather.batch * gather.length * gather.width,
+                 arguments::Gather<T>{gather, y_grad, x_grad, accumulate, context.fault});
 }
 
 void reduce(const Context& context, const cpu::Reduce& reduce, const float* x, float* y) {
@@ -69,16 +72,23 @@ void reduce_backward(const Context& context, const cpu::Reduce& reduce, const fl
                  arguments::Reduce{reduce, y_grad, x_grad, accumulate});
 }
 
-void cache_write(const Context& context, const cpu::CacheWrite& write) {
-  launch_threads(context, "quern_cache_write",
+template <typename T>
+void cache_write(const Context& context, const cpu::CacheWriteOf<T>& write) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_cache_write"),
                  write.batch * write.rows * write.kv_heads * write.head_dim,
-                 arguments::CacheWrite{write, context.fault});
+                 arguments::CacheWrite<T>{write, context.fault});
 }
 
 void cast(const Context& context, const void* from, DType from_dtype, void* to, DType to_dtype,
           int64_t count, bool accumulate) {
   launch_threads(context, "quern_cast", count,
                  arguments::Cast{from, to, from_dtype, to_dtype, count, accumulate});
+}
+
+void narrow(const Context& context, const float* from, int64_t count, const uint32_t* random,
+            BFloat16* to) {
+  launch_threads(context, "quern_narrow", parts_of(count, 8),
+                 arguments::Narrow{from, to, count, random});
 }
 
 namespace {
@@ -138,5 +148,13 @@ void pool_backward(const Context& context, const cpu::Pool& pool, const float* x
   launch_sequences(context, "quern_pool_backward",
                    {pool, x, scores, y_grad, x_grad, scores_grad, accumulate_x, accumulate_scores});
 }
+
+#define QUERN_INSTANTIATE(T)                                                                  \
+  template void gather_rows(const Context&, const cpu::Gather&, const T*, T*);                \
+  template void gather_rows_backward(const Context&, const cpu::Gather&, const T*, T*, bool); \
+  template void cache_write(const Context&, const cpu::CacheWriteOf<T>&);
+QUERN_INSTANTIATE(float)
+QUERN_INSTANTIATE(BFloat16)
+#undef QUERN_INSTANTIATE
 
 }  // namespace quern::kernels::cuda

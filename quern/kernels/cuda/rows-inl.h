@@ -10,8 +10,8 @@ QUERN_DEVICE int64_t lane() { return thread_index() % kWarp; }
 QUERN_DEVICE int64_t grid_warp() { return grid_thread() / kWarp; }
 QUERN_DEVICE int64_t grid_warps() { return grid_threads() / kWarp; }
 
-QUERN_COOPERATIVE_KERNEL(quern_norm_forward, arguments::Norm) {
-  const cpu::Norm& n = a.norm;
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_norm_forward, arguments::Norm) {
+  const cpu::NormOf<T>& n = a.norm;
   const float width = static_cast<float>(n.width);
   for (int64_t row = grid_warp(); row < n.rows; row += grid_warps()) {
     const int64_t first = row * n.width;
@@ -21,11 +21,12 @@ QUERN_COOPERATIVE_KERNEL(quern_norm_forward, arguments::Norm) {
       if (n.residual != nullptr) {
         value += n.residual[first + i];
         a.sum[first + i] = value;
+        value = a.sum[first + i];  // as it was rounded
       }
       total += value;
     }
     // What this lane wrote it reads again.
-    const float* x = n.residual != nullptr ? a.sum : n.x;
+    const T* x = n.residual != nullptr ? a.sum : n.x;
     const float mean = n.rms ? 0 : warp_sum(total) / width;
     float squares = 0;
     for (int64_t i = lane(); i < n.width; i += kWarp) {
@@ -46,8 +47,8 @@ QUERN_COOPERATIVE_KERNEL(quern_norm_forward, arguments::Norm) {
   }
 }
 
-QUERN_COOPERATIVE_KERNEL(quern_norm_backward, arguments::NormBackward) {
-  const cpu::Norm& n = a.norm;
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_norm_backward, arguments::NormBackward) {
+  const cpu::NormOf<T>& n = a.norm;
   const float width = static_cast<float>(n.width);
   for (int64_t row = grid_warp(); row < n.rows; row += grid_warps()) {
     const int64_t first = row * n.width;
@@ -73,8 +74,8 @@ QUERN_COOPERATIVE_KERNEL(quern_norm_backward, arguments::NormBackward) {
 }
 
 /// A thread a column, a block row a part of the rows: partial sums that quern_column_sum joins.
-QUERN_KERNEL(quern_norm_parameters, arguments::NormParameters) {
-  const cpu::Norm& n = a.norm;
+QUERN_TYPED_KERNEL(quern_norm_parameters, arguments::NormParameters) {
+  const cpu::NormOf<T>& n = a.norm;
   const int64_t part = block_y();
   for (int64_t i = grid_thread(); i < n.width; i += grid_threads()) {
     float weight = 0;
@@ -90,7 +91,7 @@ QUERN_KERNEL(quern_norm_parameters, arguments::NormParameters) {
   }
 }
 
-QUERN_KERNEL(quern_column_parts, arguments::ColumnParts) {
+QUERN_TYPED_KERNEL(quern_column_parts, arguments::ColumnParts) {
   const int64_t part = block_y();
   for (int64_t i = grid_thread(); i < a.width; i += grid_threads()) {
     float sum = 0;
@@ -113,15 +114,17 @@ QUERN_KERNEL(quern_column_sum, arguments::ColumnSum) {
 struct RowTotal {
   float most, sum;
 };
-QUERN_DEVICE RowTotal row_total(const float* x, int64_t count, float* parts) {
+template <typename T>
+QUERN_DEVICE RowTotal row_total(const T* x, int64_t count, float* parts) {
   float most = -INFINITY;
   float sum = 0;
   for (int64_t i = thread_index(); i < count; i += thread_count()) {
-    if (x[i] > most) {
-      sum *= expf(most - x[i]);
-      most = x[i];
+    const float value = x[i];
+    if (value > most) {
+      sum *= expf(most - value);
+      most = value;
     }
-    sum += expf(x[i] - most);
+    sum += expf(value - most);
   }
   const float all = block_max(most, parts);
   // A thread that saw nothing has most = -∞ and sum = 0.
@@ -152,11 +155,11 @@ QUERN_COOPERATIVE_KERNEL(quern_softmax_backward, arguments::Softmax) {
 }
 
 /// A block a row.
-QUERN_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntropy) {
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntropy) {
   QUERN_SHARED float parts[kWarp];
-  const cpu::CrossEntropy& c = a.loss;
+  const cpu::CrossEntropyOf<T>& c = a.loss;
   for (int64_t row = block_x(); row < c.rows; row += blocks_x()) {
-    const float* x = c.logits + row * c.classes;
+    const T* x = c.logits + row * c.classes;
     const RowTotal total = row_total(x, c.classes, parts);
     const float lse = total.most + logf(total.sum);
     float mean = 0;
@@ -176,8 +179,8 @@ QUERN_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntropy) {
 }
 
 /// A block row a row, blocks along the classes: the gradient may take the place of the logits.
-QUERN_KERNEL(quern_cross_entropy_backward, arguments::CrossEntropyBackward) {
-  const cpu::CrossEntropy& c = a.loss;
+QUERN_TYPED_KERNEL(quern_cross_entropy_backward, arguments::CrossEntropyBackward) {
+  const cpu::CrossEntropyOf<T>& c = a.loss;
   const float weight = static_cast<float>(a.weight);
   const float spread = c.label_smoothing / static_cast<float>(c.classes);
   for (int64_t row = block_x(); row < c.rows; row += blocks_x()) {

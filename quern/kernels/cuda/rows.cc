@@ -32,64 +32,71 @@ void total(const Context& context, const float* parts, int64_t count, Scalar wei
 
 }  // namespace
 
-void norm_forward(const Context& context, const cpu::Norm& norm, float* y, float* sum,
+template <typename T>
+void norm_forward(const Context& context, const cpu::NormOf<T>& norm, T* y, T* sum,
                   float* statistics) {
-  launch_warps(context, "quern_norm_forward", norm.rows, arguments::Norm{norm, y, sum, statistics});
+  launch_warps(context, QUERN_NAME_OF(T, "quern_norm_forward"), norm.rows,
+               arguments::Norm<T>{norm, y, sum, statistics});
 }
 
 size_t norm_backward_scratch(int64_t rows, int64_t width) {
   return 2 * bytes_of(parts_of(rows, rows_each(rows)) * width);
 }
 
-void norm_backward(const Context& context, const cpu::Norm& norm, const float* statistics,
-                   const float* y_grad, const float* sum_grad, float* x_grad, bool accumulate_x,
-                   float* weight_grad, float* bias_grad, bool accumulate_parameters,
-                   std::byte* scratch) {
+template <typename T>
+void norm_backward(const Context& context, const cpu::NormOf<T>& norm, const float* statistics,
+                   const T* y_grad, const std::type_identity_t<T>* sum_grad,
+                   std::type_identity_t<T>* x_grad, bool accumulate_x, float* weight_grad,
+                   float* bias_grad, bool accumulate_parameters, std::byte* scratch) {
   if (norm.rows == 0) return;
   if (weight_grad != nullptr || bias_grad != nullptr) {
     const int64_t parts = parts_of(norm.rows, rows_each(norm.rows));
     float* weight_parts = weight_grad != nullptr ? floats(scratch) : nullptr;
     float* bias_parts =
         bias_grad != nullptr ? floats(scratch + bytes_of(parts * norm.width)) : nullptr;
-    launch(context, "quern_norm_parameters", over_parts(parts, norm.width),
-           arguments::NormParameters{norm, statistics, y_grad, rows_each(norm.rows), weight_parts,
-                                     bias_parts});
+    launch(context, QUERN_NAME_OF(T, "quern_norm_parameters"), over_parts(parts, norm.width),
+           arguments::NormParameters<T>{norm, statistics, y_grad, rows_each(norm.rows),
+                                        weight_parts, bias_parts});
     if (weight_grad != nullptr)
       join(context, weight_parts, parts, norm.width, weight_grad, accumulate_parameters);
     if (bias_grad != nullptr)
       join(context, bias_parts, parts, norm.width, bias_grad, accumulate_parameters);
   }
   if (x_grad == nullptr) return;
-  launch_warps(context, "quern_norm_backward", norm.rows,
-               arguments::NormBackward{norm, statistics, y_grad, sum_grad, x_grad, accumulate_x});
+  launch_warps(
+      context, QUERN_NAME_OF(T, "quern_norm_backward"), norm.rows,
+      arguments::NormBackward<T>{norm, statistics, y_grad, sum_grad, x_grad, accumulate_x});
 }
 
 size_t column_sum_scratch(int64_t m, int64_t n) { return bytes_of(parts_of(m, rows_each(m)) * n); }
 
-void column_sum(const Context& context, const float* x, int64_t m, int64_t n, float* out,
+template <typename T>
+void column_sum(const Context& context, const T* x, int64_t m, int64_t n, float* out,
                 bool accumulate, std::byte* scratch) {
   const int64_t parts = parts_of(m, rows_each(m));
   if (parts > 0 && n > 0) {
-    launch(context, "quern_column_parts", over_parts(parts, n),
-           arguments::ColumnParts{x, m, n, rows_each(m), floats(scratch)});
+    launch(context, QUERN_NAME_OF(T, "quern_column_parts"), over_parts(parts, n),
+           arguments::ColumnParts<T>{x, m, n, rows_each(m), floats(scratch)});
   }
   join(context, floats(scratch), parts, n, out, accumulate);
 }
 
 size_t cross_entropy_forward_scratch(int64_t rows) { return bytes_of(rows); }
 
-void cross_entropy_forward(const Context& context, const cpu::CrossEntropy& cross_entropy,
+template <typename T>
+void cross_entropy_forward(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
                            Scalar weight, float* nll, float* lse, float* loss, std::byte* scratch) {
-  launch_blocks(context, "quern_cross_entropy_forward", cross_entropy.rows,
-                arguments::CrossEntropy{cross_entropy, nll, lse, floats(scratch)});
+  launch_blocks(context, QUERN_NAME_OF(T, "quern_cross_entropy_forward"), cross_entropy.rows,
+                arguments::CrossEntropy<T>{cross_entropy, nll, lse, floats(scratch)});
   total(context, floats(scratch), cross_entropy.rows, weight, loss);
 }
 
-void cross_entropy_backward(const Context& context, const cpu::CrossEntropy& cross_entropy,
-                            const float* lse, Scalar weight, float* logits_grad, bool accumulate) {
+template <typename T>
+void cross_entropy_backward(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
+                            const float* lse, Scalar weight, T* logits_grad, bool accumulate) {
   launch_blocks(
-      context, "quern_cross_entropy_backward", cross_entropy.rows,
-      arguments::CrossEntropyBackward{cross_entropy, lse, weight, logits_grad, accumulate});
+      context, QUERN_NAME_OF(T, "quern_cross_entropy_backward"), cross_entropy.rows,
+      arguments::CrossEntropyBackward<T>{cross_entropy, lse, weight, logits_grad, accumulate});
 }
 
 size_t squared_error_scratch(int64_t count) { return bytes_of(blocks_for(count, kThreads)); }
@@ -119,10 +126,11 @@ void softmax_backward(const Context& context, const float* y, const float* y_gra
                 arguments::Softmax{y, y_grad, rows, classes, x_grad, accumulate});
 }
 
-void embedding_forward(const Context& context, const cpu::Embedding& embedding, float* y) {
-  launch_threads(context, "quern_embedding_forward",
+template <typename T>
+void embedding_forward(const Context& context, const cpu::Embedding& embedding, T* y) {
+  launch_threads(context, QUERN_NAME_OF(T, "quern_embedding_forward"),
                  embedding.batch * embedding.length * embedding.width,
-                 arguments::Embedding{embedding, y, context.fault});
+                 arguments::Embedding<T>{embedding, y, context.fault});
 }
 
 size_t embedding_backward_scratch(const cpu::Embedding& embedding) {
@@ -130,10 +138,10 @@ size_t embedding_backward_scratch(const cpu::Embedding& embedding) {
   return 2 * Buffer::align(static_cast<size_t>(count) * sizeof(uint64_t));
 }
 
-void embedding_backward(const Context& context, const cpu::Embedding& embedding,
-                        const float* y_grad, float* table_grad, bool accumulate_table,
-                        float* position_grad, bool accumulate_positions, int64_t position_capacity,
-                        std::byte* scratch) {
+template <typename T>
+void embedding_backward(const Context& context, const cpu::Embedding& embedding, const T* y_grad,
+                        float* table_grad, bool accumulate_table, float* position_grad,
+                        bool accumulate_positions, int64_t position_capacity, std::byte* scratch) {
   const int64_t count = embedding.batch * embedding.length * embedding.bag;
   if (table_grad != nullptr) {
     auto* keys = reinterpret_cast<uint64_t*>(scratch);
@@ -146,13 +154,31 @@ void embedding_backward(const Context& context, const cpu::Embedding& embedding,
                      arguments::MergeRuns{keys, merged, count, run});
       std::swap(keys, merged);
     }
-    launch_blocks(context, "quern_embedding_table", embedding.vocabulary,
-                  arguments::EmbeddingTable{embedding, keys, y_grad, table_grad, accumulate_table});
+    launch_blocks(
+        context, QUERN_NAME_OF(T, "quern_embedding_table"), embedding.vocabulary,
+        arguments::EmbeddingTable<T>{embedding, keys, y_grad, table_grad, accumulate_table});
   }
   if (position_grad == nullptr) return;
-  launch_threads(context, "quern_embedding_positions", position_capacity * embedding.width,
-                 arguments::EmbeddingPositions{embedding, y_grad, position_grad, position_capacity,
-                                               accumulate_positions});
+  launch_threads(context, QUERN_NAME_OF(T, "quern_embedding_positions"),
+                 position_capacity * embedding.width,
+                 arguments::EmbeddingPositions<T>{embedding, y_grad, position_grad,
+                                                  position_capacity, accumulate_positions});
 }
+
+#define QUERN_INSTANTIATE(T)                                                                      \
+  template void norm_forward(const Context&, const cpu::NormOf<T>&, T*, T*, float*);              \
+  template void norm_backward(const Context&, const cpu::NormOf<T>&, const float*, const T*,      \
+                              const T*, T*, bool, float*, float*, bool, std::byte*);              \
+  template void column_sum(const Context&, const T*, int64_t, int64_t, float*, bool, std::byte*); \
+  template void cross_entropy_forward(const Context&, const cpu::CrossEntropyOf<T>&, Scalar,      \
+                                      float*, float*, float*, std::byte*);                        \
+  template void cross_entropy_backward(const Context&, const cpu::CrossEntropyOf<T>&,             \
+                                       const float*, Scalar, T*, bool);                           \
+  template void embedding_forward(const Context&, const cpu::Embedding&, T*);                     \
+  template void embedding_backward(const Context&, const cpu::Embedding&, const T*, float*, bool, \
+                                   float*, bool, int64_t, std::byte*);
+QUERN_INSTANTIATE(float)
+QUERN_INSTANTIATE(BFloat16)
+#undef QUERN_INSTANTIATE
 
 }  // namespace quern::kernels::cuda

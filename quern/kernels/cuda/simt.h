@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "quern/kernels/bfloat16.h"
+
 // The few words that the kernels in this folder (*-inl.h) are written in. The CUDA compiler makes
 // device code of them; any other compiler makes functions that emulator.h runs thread by thread, so
 // that their arithmetic is tested on a machine without a GPU.
@@ -48,6 +50,19 @@ QUERN_DEVICE float* dynamic_shared() {
 #define QUERN_SHARED static
 
 #endif
+
+/// The same kernel over float32 and, under its name with _bf16, over bfloat16: `a` is an
+/// Arguments<T>.
+#define QUERN_TYPED_KERNEL(name, Arguments) QUERN_FOR_TYPES(QUERN_KERNEL, name, Arguments)
+#define QUERN_TYPED_COOPERATIVE_KERNEL(name, Arguments) \
+  QUERN_FOR_TYPES(QUERN_COOPERATIVE_KERNEL, name, Arguments)
+#define QUERN_FOR_TYPES(define, name, Arguments)                       \
+  template <typename T>                                                \
+  QUERN_DEVICE void name##_of(const Arguments<T>& a);                  \
+  define(name, Arguments<float>) { name##_of<float>(a); }              \
+  define(name##_bf16, Arguments<BFloat16>) { name##_of<BFloat16>(a); } \
+  template <typename T>                                                \
+  QUERN_DEVICE void name##_of(const Arguments<T>& a)
 
 namespace quern::kernels::cuda {
 
@@ -99,8 +114,9 @@ QUERN_DEVICE float block_max(float value, float* parts) {
   return most;
 }
 
-QUERN_DEVICE void store(float* to, float value, bool accumulate) {
-  *to = accumulate ? *to + value : value;
+template <typename T>
+QUERN_DEVICE void store(T* to, float value, bool accumulate) {
+  *to = accumulate ? static_cast<float>(*to) + value : value;
 }
 
 /// Ten rounds of Philox4x32 (see base/random.h).

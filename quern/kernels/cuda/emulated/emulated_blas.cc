@@ -2,6 +2,7 @@
 #include <cstring>
 #include <map>
 
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cuda/emulated/emulated_driver.h"
 
 // What of cuBLASLt blas_plans.cc calls, from NVIDIA's description of it: column-major operands,
@@ -19,6 +20,7 @@ struct Description {
   }
 };
 struct Layout {
+  int type;
   uint64_t rows, columns;
   int64_t stride;
 };
@@ -53,8 +55,9 @@ int desc_set(void* desc, int attribute, const void* value, size_t bytes) {
   return 0;
 }
 int layout_create(void** layout, int type, uint64_t rows, uint64_t columns, int64_t stride) {
-  if (type != blas::kFloat32 || stride < static_cast<int64_t>(rows)) return kInvalid;
-  *layout = new Layout{rows, columns, stride};
+  if ((type != blas::kFloat32 && type != blas::kBFloat16) || stride < static_cast<int64_t>(rows))
+    return kInvalid;
+  *layout = new Layout{type, rows, columns, stride};
   return 0;
 }
 int layout_destroy(void* layout) {
@@ -93,12 +96,29 @@ int heuristic(void*, void* desc, void* a, void* b, void* c, void* d, void*, int 
   constexpr int kNotSupported = 15;
   const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
   const bool gelu = (epilogue & blas::kEpilogueGelu) != 0;
-  const bool bias = (epilogue & blas::kEpilogueBias) != 0;
+  const bool bias = (epilogue & (blas::kEpilogueBias | blas::kEpilogueSumsOfB)) != 0;
+  if (x.type != y.type || (x.type == blas::kFloat32 && z.type != x.type)) return kInvalid;
   if (z.columns == 1 || (gelu && z.columns == 2) || (bias && z.rows == 3)) return kNotSupported;
   *returned = 1;
   results[0] = BlasHeuristic{};
   results[0].algorithm.data[0] = z.rows;
   return 0;
+}
+
+double value_at(const void* data, int type, uint64_t i) {
+  if (type == blas::kBFloat16)
+    return static_cast<double>(static_cast<float>(static_cast<const BFloat16*>(data)[i]));
+  return static_cast<double>(static_cast<const float*>(data)[i]);
+}
+void put(void* data, int type, uint64_t i, double value) {
+  if (type == blas::kBFloat16) {
+    static_cast<BFloat16*>(data)[i] = static_cast<float>(value);
+  } else {
+    static_cast<float*>(data)[i] = static_cast<float>(value);
+  }
+}
+double at(const void* data, const Layout& layout, uint64_t row, uint64_t column) {
+  return value_at(data, layout.type, row + column * static_cast<uint64_t>(layout.stride));
 }
 
 double gelu_tanh(double x) {
@@ -121,27 +141,30 @@ int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, 
     const bool tx = description.get(blas::kTransposeA) != 0;
     const bool ty = description.get(blas::kTransposeB) != 0;
     const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
-    const auto* bias = reinterpret_cast<const float*>(description.get(blas::kBiasPointer));
-    auto* aux = reinterpret_cast<float*>(description.get(blas::kAuxPointer));
-    const auto at = [](const void* data, uint64_t row, uint64_t column, int64_t stride) {
-      return static_cast<double>(
-          static_cast<const float*>(data)[row + column * static_cast<uint64_t>(stride)]);
-    };
+    // Bias and the value before the activation have D's type.
+    auto* bias = reinterpret_cast<void*>(description.get(blas::kBiasPointer));
+    auto* aux = reinterpret_cast<void*>(description.get(blas::kAuxPointer));
+    const uint64_t inner = tx ? x.rows : x.columns;
+    if ((epilogue & blas::kEpilogueSumsOfB) != 0) {
+      for (uint64_t column = 0; column < z.columns; ++column) {
+        double sum = 0;
+        for (uint64_t k = 0; k < inner; ++k) sum += at(b, y, ty ? column : k, ty ? k : column);
+        put(bias, z.type, column, sum);
+      }
+    }
     for (uint64_t column = 0; column < z.columns; ++column) {
       for (uint64_t row = 0; row < z.rows; ++row) {
         double sum = 0;
-        for (uint64_t k = 0; k < (tx ? x.rows : x.columns); ++k) {
-          sum += at(a, tx ? k : row, tx ? row : k, x.stride) *
-                 at(b, ty ? column : k, ty ? k : column, y.stride);
+        for (uint64_t k = 0; k < inner; ++k) {
+          sum += at(a, x, tx ? k : row, tx ? row : k) * at(b, y, ty ? column : k, ty ? k : column);
         }
         sum *= static_cast<double>(factor);
-        if (keep != 0) sum += static_cast<double>(keep) * at(c, row, column, z.stride);
-        if ((epilogue & blas::kEpilogueBias) != 0) sum += static_cast<double>(bias[row]);
+        if (keep != 0) sum += static_cast<double>(keep) * at(c, z, row, column);
+        if ((epilogue & blas::kEpilogueBias) != 0) sum += value_at(bias, z.type, row);
         if ((epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux)
-          aux[row + column * description.get(blas::kAuxStride)] = static_cast<float>(sum);
+          put(aux, z.type, row + column * description.get(blas::kAuxStride), sum);
         if ((epilogue & blas::kEpilogueGelu) != 0) sum = gelu_tanh(sum);
-        static_cast<float*>(d)[row + column * static_cast<uint64_t>(z.stride)] =
-            static_cast<float>(sum);
+        put(d, z.type, row + column * static_cast<uint64_t>(z.stride), sum);
       }
     }
   });
