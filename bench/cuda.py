@@ -1,6 +1,6 @@
 """On a GPU, all in one run: builds, checks every op, times ops and whole steps, prints one table.
 
-    python bench/cuda.py [--precision bf16] [--only build,ops,sanitizer,op-times,step,decode] [--build DIR] [--json OUT.json]
+    python bench/cuda.py [--precision bf16] [--only build,ops,sanitizer,op-times,step,step-xl,decode] [--build DIR] [--json OUT.json]
 
     build      cmake with QUERN_CUDA=on: the kernels for this GPU's architecture among them
     ops        every op's CUDA kernels on the GPU against its float64 reference (float32 1e-5; bf16 and tf32 products 1e-2)
@@ -8,6 +8,7 @@
     op-times   every op at GPT-2 124M's shapes as a share of the peaks that the program measures first
     step       a training step of GPT-2 124M, 64 x 1,024 tokens, and the same in PyTorch compiled (bf16 autocast, its
                fused attention and AdamW) where torch with CUDA is installed; times alternate
+    step-xl    a training step of GPT-2 1.5B with the largest batch that fits
     decode     tokens of one sequence, Llama's shape of about 1B parameters, against the memory's bandwidth
 
 Each line says what was run, the figure, what is wanted, and whether it holds; a stage that cannot run says why. Without a
@@ -25,12 +26,15 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-STAGES = ["build", "ops", "sanitizer", "op-times", "step", "decode"]
+STAGES = ["build", "ops", "sanitizer", "op-times", "step", "step-xl", "decode"]
 
 GPT2 = ["--preset", "gpt2", "--set", "model.layers=12", "--set", "model.heads=12", "--set", "model.kv_heads=12",
         "--set", "model.width=768", "--set", "model.ffn_width=3072", "--set", "model.context=1024",
-        "--set", "tokenizer.vocabulary=50257", "--set", "train.batch=64", "--set", "train.optimizer=adamw",
-        "--set", "regularise.dropout=0"]
+        "--set", "tokenizer.vocabulary=50304", "--set", "train.batch=64", "--set", "train.optimizer=adamw",
+        "--set", "regularise.dropout=0"]  # 50,257 tokens, padded to a multiple of 64 as in the peer
+GPT2_XL = ["--preset", "gpt2", "--set", "model.layers=48", "--set", "model.heads=25", "--set", "model.kv_heads=25",
+           "--set", "model.width=1600", "--set", "model.ffn_width=6400", "--set", "model.context=1024",
+           "--set", "tokenizer.vocabulary=50304", "--set", "train.optimizer=adamw", "--set", "regularise.dropout=0"]
 LLAMA_1B = ["--preset", "llama", "--set", "model.layers=16", "--set", "model.heads=32", "--set", "model.kv_heads=8",
             "--set", "model.width=2048", "--set", "model.ffn_width=8192", "--set", "model.context=2048",
             "--set", "tokenizer.vocabulary=128256"]
@@ -58,6 +62,7 @@ class Bench:
         self.folder = folder
         self.gpu = gpu_name()
         self.rows = []
+        self.bandwidth = None  # GB/s of a copy, once op-times has measured it
 
     def line(self, what, figure, wanted="", holds=None):
         mark = {True: "holds", False: "MISSED", None: ""}[holds]
@@ -97,10 +102,12 @@ class Bench:
     def ops(self):
         if self.gpu is None:
             self.test([], "ops, kernels run by the processor", {})
+            self.test([], "activations in bf16, run by the processor", {}, "CudaBFloat16")
             self.test([], "own products, run by the processor", {}, "CudaOwnProducts")
             return
         for precision, limit in (("float32", "1e-5"), ("tf32", "1e-2"), ("bf16", "1e-2")):
             self.test([], f"ops on the GPU, {precision}, within {limit}", {"QUERN_TEST_GPU": precision})
+        self.test([], "ops on the GPU, activations in bf16, within 1e-2", {"QUERN_TEST_GPU": "bf16"}, "CudaBFloat16")
         self.test([], "own products on the GPU, without cuBLASLt", {"QUERN_TEST_GPU": "float32", "QUERN_CUDA_BLAS": "0"},
                   "CudaOwnProducts")
 
@@ -110,8 +117,9 @@ class Bench:
         if not pathlib.Path(tool).exists():
             raise Skipped("compute-sanitizer is not found")
         for check in ("memcheck", "racecheck", "initcheck", "synccheck"):
-            self.test([tool, "--tool", check, "--error-exitcode", "9"], f"ops under compute-sanitizer, {check}",
-                      {"QUERN_TEST_GPU": "float32"})
+            for suite, precision in (("CudaOpTable", "float32"), ("CudaBFloat16", "bf16")):
+                self.test([tool, "--tool", check, "--error-exitcode", "9"],
+                          f"ops under compute-sanitizer, {check}, {precision}", {"QUERN_TEST_GPU": precision}, suite)
 
     def op_times(self):
         self.need_gpu()
@@ -119,7 +127,9 @@ class Bench:
                      env={**os.environ, "QUERN_BENCH_GPU": self.precision})
         if result.returncode != 0:
             raise Skipped(result.stderr.strip().splitlines()[-1] if result.stderr.strip() else "op_table_bench fails")
-        self.line("peaks", result.stderr.strip().splitlines()[-1])
+        peaks = result.stderr.strip().splitlines()[-1]
+        self.bandwidth = float(peaks.split(",")[-1].split()[0])
+        self.line("peaks", peaks)
         for entry in json.loads(result.stdout)["benchmarks"]:
             for counter in ("of_fma_peak", "of_read_peak"):
                 if counter in entry:
@@ -159,11 +169,31 @@ class Bench:
         self.line("  PyTorch compiled, bf16", f"{peer:.1f} ms, ratio {peer / milliseconds:.2f}", ">= 1.15",
                   peer / milliseconds >= 1.15)
 
+    def step_xl(self):
+        self.need_gpu()
+        for batch in (64, 48, 32, 24, 16, 12, 8, 4, 2, 1):
+            try:
+                got = self.quern("bench", "train", *GPT2_XL, "--set", f"train.batch={batch}", "--steps", "10")
+            except Skipped as too_large:
+                if batch == 1 or "needs" not in str(too_large):
+                    raise
+                continue
+            milliseconds = got["step_ms"]["median"]
+            # 6 N + 6 L C T, N the parameters that multiply: 12 L C² + V C.
+            flops = 6 * (12 * 48 * 1600**2 + 50304 * 1600) + 6 * 48 * 1600 * 1024
+            share = flops * batch * 1024 / (milliseconds * 1e-3) / 790e12
+            self.line(f"GPT-2 1.5B step, {batch} x 1,024, {self.precision}",
+                      f"{milliseconds:.1f} ms, {100 * share:.0f} % of 790 TFLOP/s", ">= 55 % on an H200", share >= 0.55)
+            return
+
     def decode(self):
         self.need_gpu()
         got = self.quern("bench", "decode", *LLAMA_1B)
-        figure = f"{got['tokens_per_second']:.0f} tokens/s, {got['bytes_per_token'] / got['token_ms']['median'] / 1e6:.0f} GB/s"
-        self.line("decode, Llama 1B shape, batch 1", figure, ">= 70 % of the bandwidth")
+        rate = got["bytes_per_token"] / got["token_ms"]["median"] / 1e6
+        share = rate / self.bandwidth if self.bandwidth else None
+        figure = f"{got['tokens_per_second']:.0f} tokens/s, {rate:.0f} GB/s" + (f", {100 * share:.0f} %" if share else "")
+        self.line("decode, Llama 1B shape, batch 1", figure, ">= 70 % of the bandwidth",
+                  None if share is None else share >= 0.7)
 
 
 PEER = """

@@ -13,6 +13,7 @@
 
 #include "quern/base/random.h"
 #include "quern/graph/op.h"
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/kernels/cuda/kernels.h"
@@ -121,6 +122,17 @@ std::vector<OpShape> shapes(const Sizes& sizes) {
   };
 }
 
+/// With activations in BF16, where the op takes them so.
+OpShape narrowed(OpShape shape) {
+  const OpEntry& entry = op_entry(shape.op);
+  for (size_t i = 0; i < shape.inputs.size(); ++i) {
+    TensorType& type = shape.inputs[i];
+    if ((entry.activations >> i & 1U) != 0 && type.dtype == DType::kF32) type.dtype = DType::kBF16;
+  }
+  if (auto* embedding = std::get_if<EmbeddingAttrs>(&shape.attrs)) embedding->dtype = DType::kBF16;
+  return shape;
+}
+
 /// One op with its memory, as a plan would lay it out.
 class Runner {
  public:
@@ -139,13 +151,17 @@ class Runner {
     for (const TensorType& type : entry_.infer(shape.attrs, types)) {
       outputs_.push_back(make(type));
       output_grads_.push_back(make(type));
-      if (type.dtype == DType::kF32) fill(output_grads_.back(), random);
+      if (type.dtype == DType::kF32 || type.dtype == DType::kBF16)
+        fill(output_grads_.back(), random);
     }
     if (entry_.backward != nullptr) {
       const uint32_t wanted = entry_.differentiable_inputs(shape.attrs, present) & present;
       for (size_t i = 0; i < inputs_.size(); ++i) {
-        input_grads_.push_back((wanted >> i & 1U) != 0 ? make(types[i])
-                                                       : TensorView{nullptr, types[i]});
+        TensorType type = types[i];
+        // Of a layer's parameters, in float32 whatever their copies are.
+        if (shape.op == OpCode::kLinear && (i == 1 || i == 2) && inputs_[i])
+          type.dtype = DType::kF32;
+        input_grads_.push_back((wanted >> i & 1U) != 0 ? make(type) : TensorView{nullptr, type});
       }
     }
     scratch_ = make_buffer(scratch_bytes(types) + 64);
@@ -214,6 +230,8 @@ class Runner {
     for (int64_t i = 0; i < view.elements(); ++i) {
       if (view.type.dtype == DType::kF32) {
         view.f32()[i] = 0.1F + static_cast<float>(random.uniform());
+      } else if (view.type.dtype == DType::kBF16) {
+        view.as<kernels::BFloat16>()[i] = 0.1F + static_cast<float>(random.uniform());
       } else {
         view.i32()[i] = static_cast<int32_t>(random.below(static_cast<uint64_t>(shape_.integers)));
       }
@@ -253,7 +271,9 @@ Peaks measure_gpu(const kernels::cpu::Context& context, kernels::cuda::Gpu& gpu)
   const TensorType square = f32({8192, 8192});
   const OpShape product{OpCode::kLinear, "", LinearAttrs{}, {square, square}};
   const OpShape copy{OpCode::kScale, "", ScaleAttrs{2}, {f32({int64_t{1} << 28})}};
-  Runner products(product, context, &gpu);
+  const bool bf16 = gpu.context().precision == kernels::cuda::Precision::kBf16;
+  const OpShape narrow = narrowed(product);
+  Runner products(bf16 ? narrow : product, context, &gpu);
   Runner copies(copy, context, &gpu);
   return {products.flops(false) / fastest(products) * 1e-9,
           copies.bytes(false) / fastest(copies) * 1e-9};
@@ -296,8 +316,10 @@ int main(int argc, char** argv) {
     const auto machine = quern::kernels::cpu::measure_machine(context);
     peaks = {machine.gflops_all, machine.read_gb_per_s_all};
   }
-  const auto shapes =
-      quern::graph::shapes(gpu != nullptr ? quern::graph::kGpt2 : quern::graph::Sizes{});
+  auto shapes = quern::graph::shapes(gpu != nullptr ? quern::graph::kGpt2 : quern::graph::Sizes{});
+  if (gpu != nullptr && gpu->context().precision == quern::kernels::cuda::Precision::kBf16) {
+    for (auto& shape : shapes) shape = quern::graph::narrowed(shape);
+  }
   for (const auto& shape : shapes) {
     for (const bool backward : {false, true}) {
       const auto& entry = quern::graph::op_entry(shape.op);

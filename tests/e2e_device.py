@@ -61,6 +61,41 @@ class Device(house.TestCase):
         self.assertEqual(there["text"], self.run_ok(*generate).json["text"])
 
     @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
+    def test_bfloat16(self):
+        """Activations in bfloat16: every task learns, and answers nearly what the processor does with the same weights."""
+        bf16 = ["--device", "cuda", "--set", "precision=bf16"]
+        small = ["--quiet", "--json", "--steps", 3, "--set", "model.width=16", "--set", "model.layers=1",
+                 "--set", "model.ffn_width=32", "--set", "train.evaluate_every=100"]
+
+        def trained(name, *arguments):
+            folder = self.folder / name
+            both = [self.run_ok("train", *arguments, "--out", folder / device, *small, *flags, **where).json
+                    for device, flags, where in (("cpu", [], {}), ("cuda", bf16, self.cuda()))]
+            self.assertEqual([one["device"] for one in both], ["cpu", "cuda"])
+            self.assertAlmostEqual(both[1]["train"]["loss"], both[0]["train"]["loss"], delta=.05, msg=name)
+            return folder / "cuda"
+
+        text = self.folder / "short.txt"
+        text.write_text(house.sayings(20), encoding="utf-8")
+        run = trained("text", text, "--set", "model.context=8", "--set", "data.validation=0.02",
+                      "--set", "tokenizer.vocabulary=280", "--set", "stochastic_rounding=true")
+        words = ["generate", run, "the", "--max-tokens", 4, "--temperature", 0, "--json", "--quiet"]
+        self.run_ok(*words, *bf16, **self.cuda())
+        rows = self.folder / "rows.csv"
+        rows.write_text("a,b,t,y\n" + "".join(
+            f"{i % 7},{i % 5},word{i % 3},{'no' if i % 7 < 3 else 'yes'}\n" for i in range(80)))
+        run = trained("rows", rows, "--target", "y", "--set", "regularise.ensemble=1", "--set", "data.folds=1")
+        words = ["evaluate", run, rows, "--json", "--quiet"]
+        here = self.run_ok(*words).json["metrics"]["log_loss"]["value"]
+        there = self.run_ok(*words, *bf16, **self.cuda()).json["metrics"]["log_loss"]["value"]
+        self.assertAlmostEqual(here, there, delta=.02)
+        log = self.folder / "log.csv"
+        log.write_text("user,item,time\n" + "".join(
+            f"u{u},i{(7 * u + t) % 150},2024-01-{1 + t:02d}\n" for u in range(60) for t in range(6)))
+        trained("items", log, "--task", "recommend", "--set", "train.candidates=64", "--set", "train.batch=4",
+                "--set", "model.context=6")
+
+    @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
     def test_explanations(self):
         """The model answers there, and says the same."""
         def both(command, *arguments, at):
@@ -97,6 +132,8 @@ class Device(house.TestCase):
     def test_bad_values(self):
         self.assert_fails(2, *self.arguments("--device", "gpu"), says=("device",))
         self.assert_fails(2, *self.arguments("--set", "precision=half"), says=("precision",))
+        self.assert_fails(2, *self.arguments("--device", "cuda", "--set", "stochastic_rounding=true"),
+                          says=("stochastic_rounding", "precision=bf16"))
 
 
 if __name__ == "__main__":

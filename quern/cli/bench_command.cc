@@ -124,7 +124,7 @@ double bytes_per_token(const model::ModelConfig& config, const graph::ParameterS
     floats += static_cast<double>(looked_up ? rows * config.width : info.shape.elements());
   }
   floats += 2 * length * static_cast<double>(config.layers * config.kv_heads * config.head_width());
-  return floats * sizeof(float);
+  return floats * static_cast<double>(size_of(parameters.activation_type()));
 }
 
 int bench_decode(Invocation& invocation, int64_t tokens) {

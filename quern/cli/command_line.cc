@@ -185,8 +185,13 @@ int run_command(const Command& command, std::vector<std::string> arguments,
     invocation.options.set(key, value, run::Layer::kExplicit, flag);
   }
   if (invocation.options.text("device") == "cuda") {
-    invocation.gpu = kernels::cuda::open_gpu(precision_of(invocation.options),
-                                             invocation.options.boolean("stochastic_rounding"));
+    const kernels::cuda::Precision precision = precision_of(invocation.options);
+    const bool stochastic = invocation.options.boolean("stochastic_rounding");
+    if (stochastic && precision != kernels::cuda::Precision::kBf16) {
+      throw UsageError("bad_value", "stochastic_rounding = true rounds weights to bfloat16",
+                       "add --set precision=bf16, or leave it out");
+    }
+    invocation.gpu = kernels::cuda::open_gpu(precision, stochastic);
     invocation.reporter->note("device: " + invocation.gpu->driver().describe());
   }
   return action(invocation);

@@ -182,6 +182,9 @@ struct OpEntry {
   OpKind kind = OpKind::kDifferentiable;
   std::array<std::string_view, kMaxInputs> input_names{};
   uint32_t required_inputs = 0;  // bit mask
+  /// Inputs that may be BF16 instead of F32, one as all that are present; a mask. On CUDA alone:
+  /// the other columns take F32.
+  uint32_t activations = 0;
   size_t max_inputs = 0;
   /// Output types from input types (an absent input has rank 0 and dtype kBool). Throws ShapeError.
   Types (*infer)(const Attrs&, std::span<const TensorType>) = nullptr;

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "quern/graph/op_testing.h"
@@ -78,6 +79,113 @@ TEST_P(CudaOwnProducts, MatchReference) {
   check(bench);
 }
 
+bool repeats(const OpCase& c) { return c.inputs[0].type.shape != c.inputs[1].type.shape; }
+
+std::vector<OpCase> bfloat16_cases() {
+  std::vector<OpCase> cases;
+  for (OpCase c : op_cases()) {
+    const uint32_t mask = op_entry(c.op).activations;
+    if (mask == 0 && c.op != OpCode::kEmbedding) continue;
+    if (c.op == OpCode::kAdd && repeats(c)) continue;  // in F32 only
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      if ((mask >> i & 1U) != 0 && c.inputs[i].fill != InputSpec::Fill::kAbsent)
+        c.inputs[i].type.dtype = DType::kBF16;
+    }
+    if (c.op == OpCode::kEmbedding) std::get<EmbeddingAttrs>(c.attrs).dtype = DType::kBF16;
+    cases.push_back(c);
+    auto* linear = std::get_if<LinearAttrs>(&c.attrs);
+    if (linear == nullptr || linear->activation != Activation::kNone) continue;
+    linear->widen = true;
+    for (const size_t i : {2U, 3U}) {
+      if (i < c.inputs.size() && c.inputs[i].fill != InputSpec::Fill::kAbsent)
+        c.inputs[i].type.dtype = DType::kF32;
+    }
+    c.label += " widened";
+    cases.push_back(c);
+  }
+  return cases;
+}
+
+/// Activations in BF16 against the reference over the same rounded values in float64.
+class CudaBFloat16 : public CudaOpTable {
+ public:
+  /// In F32, for the reference.
+  static OpCase wide(OpCase c) {
+    for (InputSpec& input : c.inputs) {
+      if (input.type.dtype == DType::kBF16) input.type.dtype = DType::kF32;
+    }
+    if (auto* embedding = std::get_if<EmbeddingAttrs>(&c.attrs)) embedding->dtype = DType::kF32;
+    return c;
+  }
+
+ protected:
+  static bool is_bf16(const Tensor& tensor) {
+    return tensor.present && tensor.type.dtype == DType::kBF16;
+  }
+  static Tensor wide_of(const Tensor& tensor) {
+    return is_bf16(tensor) ? widened(tensor) : tensor.clone();
+  }
+  /// Where `like` is BF16, `values` rounded to that, and in `wide` too.
+  static Tensor rounded(Tensor& wide, const Tensor& like) {
+    if (!is_bf16(like)) return wide.clone();
+    Tensor narrow = narrowed(wide);
+    wide = widened(narrow);
+    return narrow;
+  }
+  static void expect_near(const Tensor& got, const Tensor& want, const std::string& what) {
+    expect_close(wide_of(got), want, 1e-2F, what);
+  }
+
+  void check(uint32_t wide_gradients) const {
+    const std::unique_ptr<Gpu> gpu = make_gpu(true);
+    const OpCase& c = GetParam();
+    const OpCase wide_case = wide(c);
+    ThreadPool pool(1);
+    Bench narrow(c, pool, gpu.get());
+    Bench reference(wide_case, pool);
+    for (size_t i = 0; i < narrow.inputs.size(); ++i) {
+      if (is_bf16(narrow.inputs[i])) reference.inputs[i] = widened(narrow.inputs[i]);
+    }
+    std::vector<Tensor> want = reference.forward(Column::kReference);
+    const std::vector<Tensor> got = narrow.forward(Column::kCuda);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i)
+      expect_near(got[i], want[i], "result " + std::to_string(i));
+    if (narrow.differentiable() == 0) return;
+    std::vector<Tensor> kept;
+    for (size_t i = 0; i < want.size(); ++i) kept.push_back(rounded(want[i], got[i]));
+    for (size_t i = 0; i < narrow.output_grads.size(); ++i)
+      narrow.output_grads[i] = rounded(reference.output_grads[i], narrow.output_grads[i]);
+    narrow.wide_gradients = wide_gradients;
+    const auto want_grads = reference.backward(want, Column::kReference, false);
+    for (const bool accumulate : {false, true}) {
+      const auto got_grads = narrow.backward(kept, Column::kCuda, accumulate);
+      for (size_t i = 0; i < want_grads.size(); ++i) {
+        const std::string what = std::string("gradient of ") +
+                                 std::string(op_entry(c.op).input_names[i]) +
+                                 (accumulate ? ", accumulated" : "");
+        // Added to ones, and they taken away: rounded twice, each time to half a unit of a sum.
+        if (accumulate && is_bf16(got_grads[i])) {
+          for (size_t k = 0; k < want_grads[i].floats().size(); ++k)
+            ASSERT_NEAR(widened(got_grads[i]).floats()[k], want_grads[i].floats()[k],
+                        2e-2 * std::max(1.0F, std::fabs(want_grads[i].floats()[k])))
+                << what;
+        } else {
+          expect_near(got_grads[i], want_grads[i], what);
+        }
+      }
+    }
+  }
+};
+
+// Weights and biases, parameters as a rule, have gradients in F32; a computed weight in BF16.
+constexpr uint32_t kBias = 0b100, kWeightAndBias = 0b110;
+
+TEST_P(CudaBFloat16, MatchesReference) {
+  check(GetParam().op == OpCode::kLinear ? kWeightAndBias : 0);
+  if (GetParam().op == OpCode::kLinear) check(kBias);
+}
+
 std::vector<OpCase> cases_with_products() {
   std::vector<OpCase> cases = op_cases();
   std::erase_if(cases, [](const OpCase& c) { return !CudaOwnProducts::multiplies(c.op); });
@@ -85,6 +193,8 @@ std::vector<OpCase> cases_with_products() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, CudaOwnProducts, ::testing::ValuesIn(cases_with_products()),
+                         parameter_name);
+INSTANTIATE_TEST_SUITE_P(Every, CudaBFloat16, ::testing::ValuesIn(bfloat16_cases()),
                          parameter_name);
 INSTANTIATE_TEST_SUITE_P(Every, CudaOpTable, ::testing::ValuesIn(op_cases()), parameter_name);
 

@@ -9,6 +9,7 @@
 
 #include "quern/base/random.h"
 #include "quern/graph/op_cases.h"
+#include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/tensor/buffer.h"
 
@@ -43,9 +44,28 @@ inline bool is_f32(const Tensor& tensor) {
   return tensor.present && tensor.type.dtype == DType::kF32;
 }
 
+/// The same values in BF16, rounded; and back.
+inline Tensor narrowed(const Tensor& wide) {
+  Tensor tensor({DType::kBF16, wide.type.shape});
+  auto* values = tensor.view().as<kernels::BFloat16>();
+  for (const float value : wide.floats()) *values++ = value;
+  return tensor;
+}
+inline Tensor widened(const Tensor& narrow) {
+  Tensor tensor({DType::kF32, narrow.type.shape});
+  const auto* values = narrow.view().as<kernels::BFloat16>();
+  for (float& value : tensor.floats()) value = *values++;
+  return tensor;
+}
+
 inline Tensor make(const InputSpec& spec, Random& random) {
   using Fill = InputSpec::Fill;
   if (spec.fill == Fill::kAbsent) return {};
+  if (spec.type.dtype == DType::kBF16) {
+    InputSpec wide = spec;
+    wide.type.dtype = DType::kF32;
+    return narrowed(make(wide, random));
+  }
   Tensor tensor(spec.type);
   const auto count = static_cast<size_t>(spec.type.shape.elements());
   for (size_t i = 0; i < count; ++i) {
@@ -167,9 +187,11 @@ class Bench {
     for (size_t i = 0; i < inputs.size(); ++i) {
       grads.emplace_back();
       if ((differentiable() >> i & 1U) == 0) continue;
-      grads.back() = poisoned(inputs[i].type);
+      TensorType type = inputs[i].type;
+      if ((wide_gradients >> i & 1U) != 0) type.dtype = DType::kF32;
+      grads.back() = poisoned(type);
       add[i] = accumulate && (entry_.overwrites_gradient >> i & 1U) == 0;
-      if (add[i]) std::fill(grads.back().floats().begin(), grads.back().floats().end(), 1.0F);
+      if (add[i]) change(grads.back(), [](float) { return 1.0F; });
     }
     std::vector<Tensor> given;
     for (size_t i = 0; i < output_grads.size(); ++i) {
@@ -189,7 +211,7 @@ class Bench {
     check_guard();
     for (size_t i = 0; i < grads.size(); ++i) {
       if (!add[i] || !grads[i].present) continue;
-      for (float& value : grads[i].floats()) value -= 1.0F;
+      change(grads[i], [](float value) { return value - 1.0F; });
     }
     return grads;
   }
@@ -219,8 +241,18 @@ class Bench {
   }
 
   std::vector<Tensor> inputs, output_grads;
+  uint32_t wide_gradients = 0;  // of BF16 inputs, those with gradients in F32; a mask
 
  private:
+  template <typename Map>
+  static void change(const Tensor& tensor, const Map& map) {
+    if (is_f32(tensor)) {
+      for (float& value : tensor.floats()) value = map(value);
+      return;
+    }
+    auto* values = tensor.view().as<kernels::BFloat16>();
+    for (int64_t i = 0; i < tensor.type.shape.elements(); ++i) values[i] = map(values[i]);
+  }
   static constexpr size_t kGuard = 256;
 
   static Tensor poisoned(const TensorType& type) {

@@ -96,6 +96,46 @@ TEST_P(CudaEngine, MakesActivationsAgainToTheSameBits) {
   }
 }
 
+/// With activations in bfloat16: near the processor's float32, and the same bits again, whether
+/// kept or made again.
+TEST_P(CudaEngine, TrainsInBFloat16) {
+  const auto cpu = make(nullptr);
+  std::vector<double> want;
+  for (int64_t step = 0; step < 4; ++step) want.push_back(cpu->step(step, 1e-2));
+  std::vector<float> first;
+  for (const graph::Recompute recompute :
+       {graph::Recompute{}, graph::Recompute{}, graph::Recompute{1, 1}}) {
+    Gpu gpu(std::make_unique<EmulatedDriver>(), kernels::cuda::Precision::kBf16);
+    const size_t before = gpu.driver().free_bytes();
+    const auto engine = make(&gpu, recompute);
+    EXPECT_EQ(before - gpu.driver().free_bytes(), engine->planned_bytes());
+    EXPECT_EQ(engine->allocated_bytes(), engine->planned_bytes());
+    for (int64_t step = 0; step < 4; ++step)
+      EXPECT_NEAR(engine->step(step, 1e-2), want[static_cast<size_t>(step)], 1e-2) << step;
+    EXPECT_NEAR(engine->gradient_norm(), cpu->gradient_norm(), 3e-2F * cpu->gradient_norm());
+    EXPECT_NEAR(engine->evaluate(task::Part::kValidation).loss,
+                cpu->evaluate(task::Part::kValidation).loss, 1e-2);
+    const auto values = engine->parameters().values();
+    if (first.empty()) first.assign(values.begin(), values.end());
+    EXPECT_TRUE(same_bits(first, values));
+  }
+}
+
+TEST_P(CudaEngine, RoundsWeightsByChanceWhereAskedTo) {
+  const auto losses = [&](bool stochastic) {
+    Gpu gpu(std::make_unique<EmulatedDriver>(), kernels::cuda::Precision::kBf16, stochastic);
+    const auto engine = make(&gpu);
+    std::vector<double> result;
+    for (int64_t step = 0; step < 3; ++step) result.push_back(engine->step(step, 1e-2));
+    return result;
+  };
+  const std::vector<double> nearest = losses(false);
+  const std::vector<double> chance = losses(true);
+  EXPECT_EQ(chance, losses(true)) << "chance follows from seed and step";
+  EXPECT_NE(chance, nearest);
+  for (size_t i = 0; i < nearest.size(); ++i) EXPECT_NEAR(chance[i], nearest[i], 1e-2);
+}
+
 /// Counts how often the samples of training are filled in, and which.
 class Watched : public task::TextProblem {
  public:

@@ -15,7 +15,7 @@ Activation activation_of(const KernelCall& call) {
 Types infer_activation(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ActivationAttrs>(OpCode::kActivation, attrs);
   const Check check(OpCode::kActivation, inputs);
-  check.activations({0});
+  check.activations();
   return {inputs[0]};
 }
 
@@ -35,7 +35,7 @@ void backward_activation(const KernelCall& call) {
 Types infer_gated(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ActivationAttrs>(OpCode::kGatedUnit, attrs);
   const Check check(OpCode::kGatedUnit, inputs);
-  check.activations({0});
+  check.activations();
   check.rank_at_least(0, 1);
   const Shape& x = check.shape(0);
   check.require(x.back() % 2 == 0, "the last extent of x must be even: gate, then value",
@@ -67,6 +67,7 @@ OpEntry of_x(OpCode code, std::string_view name) {
   entry.input_names = {"x"};
   entry.required_inputs = 1;
   entry.max_inputs = 1;
+  entry.activations = 1;
   entry.saved = saves_x;
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;

@@ -45,7 +45,7 @@ cpu::AttentionOf<T> shape(const Attrs& node_attrs, const Shape& qkv, const Shape
 Types infer(const Attrs& node_attrs, std::span<const TensorType> inputs) {
   const auto& attrs = attributes<AttentionAttrs>(OpCode::kAttention, node_attrs);
   const Check check(OpCode::kAttention, inputs);
-  check.activations({kQkv, kKCache, kVCache});
+  check.activations();
   check.floats({kSlopes});
   check.rank(kQkv, 3);
   const Shape& qkv = check.shape(kQkv);
@@ -160,6 +160,7 @@ OpEntry attention_op() {
                        "segments", "alibi_slopes", "random"};
   entry.required_inputs = 1U << kQkv;
   entry.max_inputs = 7;
+  entry.activations = 1U << kQkv | 1U << kKCache | 1U << kVCache;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = forward_scratch<Cpu>;

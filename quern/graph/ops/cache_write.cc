@@ -10,7 +10,7 @@ enum Input : size_t { kQkv, kKCache, kVCache, kOffsets };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& heads = attributes<HeadsAttrs>(OpCode::kCacheWrite, attrs);
   const Check check(OpCode::kCacheWrite, inputs);
-  check.activations({kQkv, kKCache, kVCache});
+  check.activations();
   check.dtype(kOffsets, DType::kI32);
   check.rank(kQkv, 3);
   check.rank(kKCache, 4);
@@ -59,6 +59,7 @@ OpEntry cache_write_op() {
   entry.input_names = {"qkv", "k_cache", "v_cache", "offsets"};
   entry.required_inputs = 0b1111;
   entry.max_inputs = 4;
+  entry.activations = 1U << kQkv | 1U << kKCache | 1U << kVCache;
   entry.infer = infer;
   entry.saved = saves_nothing;
   entry.forward_scratch = no_scratch;

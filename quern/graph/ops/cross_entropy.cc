@@ -15,7 +15,7 @@ enum Output : size_t { kLoss, kNll, kLogSumExp };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& loss = attributes<CrossEntropyAttrs>(OpCode::kCrossEntropy, attrs);
   const Check check(OpCode::kCrossEntropy, inputs);
-  check.activations({kLogits});
+  check.activations();
   check.floats({kWeight, kRowWeight});
   check.dtype(kTargets, DType::kI32);
   check.rank_at_least(kLogits, 1);
@@ -94,6 +94,7 @@ OpEntry cross_entropy_op() {
   entry.input_names = {"logits", "targets", "weight", "row_weight"};
   entry.required_inputs = 0b111;
   entry.max_inputs = 4;
+  entry.activations = 1U << kLogits;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = forward_scratch<Cpu>;

@@ -11,7 +11,7 @@ enum Input : size_t { kX, kRandom, kResidual };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& dropout = attributes<DropoutAttrs>(OpCode::kDropout, attrs);
   const Check check(OpCode::kDropout, inputs);
-  check.activations({kX, kResidual});
+  check.activations();
   check.rank_at_least(kX, 1);
   check.dtype(kRandom, DType::kU32);
   check.shape_is(kRandom, Shape{4}, "seed low, seed high, step, first sample");
@@ -65,6 +65,7 @@ OpEntry dropout_op() {
   entry.input_names = {"x", "random", "residual"};
   entry.required_inputs = 1U << kX | 1U << kRandom;
   entry.max_inputs = 3;
+  entry.activations = 1U << kX | 1U << kResidual;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = no_scratch;

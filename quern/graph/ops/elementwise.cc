@@ -40,7 +40,7 @@ Types infer_add(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<ScaleAttrs>(OpCode::kAdd, attrs);
   const Check check(OpCode::kAdd, inputs);
   check_broadcast(check);
-  check.activations({kA, kB});
+  check.activations();
   check.require(inputs[kA].dtype == DType::kF32 || check.shape(kA) == check.shape(kB),
                 "b is repeated over a in F32 only", "cast both to F32");
   return {inputs[kA]};
@@ -167,6 +167,7 @@ OpEntry of_two(OpCode code, std::string_view name) {
 
 OpEntry add_op() {
   OpEntry entry = of_two(OpCode::kAdd, "add");
+  entry.activations = 1U << kA | 1U << kB;
   entry.infer = infer_add;
   entry.saved = saves_nothing;
   entry.backward_scratch = add_backward_scratch<Cpu>;

@@ -20,7 +20,8 @@ bool widens(const Attrs& attrs, std::span<const TensorType> inputs) {
 
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const Check check(OpCode::kLinear, inputs);
-  check.activations({kX, kWeight});
+  check.dtype(kX, inputs[kX].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32);
+  check.dtype(kWeight, inputs[kX].dtype);
   const DType dtype = widens(attrs, inputs) ? DType::kF32 : inputs[kX].dtype;
   for (const size_t i : {kBias, kResidual}) {
     if (check.has(i)) check.dtype(i, dtype);
@@ -212,6 +213,7 @@ OpEntry linear_op() {
   entry.input_names = {"x", "weight", "bias", "residual"};
   entry.required_inputs = 1U << kX | 1U << kWeight;
   entry.max_inputs = 4;
+  entry.activations = 0b1111;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = forward_scratch<Cpu>;

@@ -119,7 +119,7 @@ void backward_concat(const KernelCall& call) {
 
 Types infer_gather(const Attrs&, std::span<const TensorType> inputs) {
   const Check check(OpCode::kGatherRows, inputs);
-  check.activations({0});
+  check.activations();
   check.rank(0, 3);
   check.dtype(1, DType::kI32);
   const Shape& x = check.shape(0);
@@ -238,6 +238,7 @@ OpEntry gather_rows_op() {
   OpEntry entry = movement(OpCode::kGatherRows, "gather_rows", 2);
   entry.input_names = {"x", "rows"};
   entry.infer = infer_gather;
+  entry.activations = 1;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b10}; };
   entry.forward = forward_gather<Cpu>;
   entry.cuda.forward = QUERN_BY_TYPE(forward_gather, 0);

@@ -13,7 +13,7 @@ enum Output : size_t { kY, kSum, kStatistics };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   attributes<NormAttrs>(OpCode::kNorm, attrs);
   const Check check(OpCode::kNorm, inputs);
-  check.activations({kX, kResidual});
+  check.activations();
   check.floats({kWeight, kBias});
   check.rank_at_least(kX, 1);
   const Shape& x = check.shape(kX);
@@ -128,6 +128,7 @@ OpEntry norm_op() {
   entry.input_names = {"x", "residual", "weight", "bias"};
   entry.required_inputs = 1U << kX;
   entry.max_inputs = 4;
+  entry.activations = 1U << kX | 1U << kResidual;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = no_scratch;

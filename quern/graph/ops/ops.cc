@@ -30,10 +30,10 @@ void Check::dtype(size_t i, DType dtype) const {
               fmt::format("cast it to {} first", quern::name(dtype)));
 }
 
-void Check::activations(std::initializer_list<size_t> indices) const {
+void Check::activations() const {
   DType first = DType::kBool;
-  for (const size_t i : indices) {
-    if (!has(i)) continue;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (!has(i) || (op_entry(code_).activations >> i & 1U) == 0) continue;
     if (first == DType::kBool)
       first = inputs_[i].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
     dtype(i, first);

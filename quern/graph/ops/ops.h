@@ -74,8 +74,8 @@ class Check {
       if (has(i)) dtype(i, DType::kF32);
     }
   }
-  /// Activations, F32 or BF16: of one type all that are present.
-  void activations(std::initializer_list<size_t> indices) const;
+  /// Of the inputs that the op says may be BF16: all that are present are of one type.
+  void activations() const;
   void rank(size_t i, size_t rank) const;
   void rank_at_least(size_t i, size_t rank) const;
   /// Of a present input: its whole shape, as a function of the others.

@@ -11,7 +11,7 @@ enum Input : size_t { kQkv, kTable, kOffsets };
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const auto& heads = attributes<HeadsAttrs>(OpCode::kRope, attrs);
   const Check check(OpCode::kRope, inputs);
-  check.activations({kQkv});
+  check.activations();
   check.floats({kTable});
   check.rank(kQkv, 3);
   check.rank(kTable, 2);
@@ -71,6 +71,7 @@ OpEntry rope_op() {
   entry.input_names = {"qkv", "table", "offsets"};
   entry.required_inputs = 1U << kQkv | 1U << kTable;
   entry.max_inputs = 3;
+  entry.activations = 1U << kQkv;
   entry.infer = infer;
   entry.saved = saved;
   entry.forward_scratch = no_scratch;

@@ -32,13 +32,12 @@ QUERN_DEVICE ActivationPair activate(Activation activation, float x) {
 }
 
 QUERN_TYPED_KERNEL(quern_activation_forward, arguments::Activation) {
-  for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
-    a.y[i] = activate(a.activation, a.x[i]).value;
+  map_elements(a.count, a.x, a.y, false, [&](float x) { return activate(a.activation, x).value; });
 }
 
 QUERN_TYPED_KERNEL(quern_activation_backward, arguments::Activation) {
-  for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
-    store(a.y + i, a.y_grad[i] * activate(a.activation, a.x[i]).slope, a.accumulate);
+  map_elements(a.count, a.x, a.y_grad, a.y, a.accumulate,
+               [&](float x, float grad) { return grad * activate(a.activation, x).slope; });
 }
 
 QUERN_TYPED_KERNEL(quern_gated_unit_forward, arguments::Activation) {
@@ -59,8 +58,13 @@ QUERN_TYPED_KERNEL(quern_gated_unit_backward, arguments::Activation) {
 }
 
 QUERN_TYPED_KERNEL(quern_add, arguments::Binary) {
+  if (a.period == a.count) {
+    map_elements(a.count, a.a, a.b, a.c, false,
+                 [&](float first, float second) { return first + a.factor * second; });
+    return;
+  }
   for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
-    a.c[i] = a.a[i] + a.factor * a.b[a.period == a.count ? i : i % a.period];
+    a.c[i] = a.a[i] + a.factor * a.b[i % a.period];
 }
 
 QUERN_KERNEL(quern_multiply, arguments::Binary<float>) {
@@ -69,8 +73,7 @@ QUERN_KERNEL(quern_multiply, arguments::Binary<float>) {
 }
 
 QUERN_TYPED_KERNEL(quern_scale, arguments::Scale) {
-  for (int64_t i = grid_thread(); i < a.count; i += grid_threads())
-    store(a.y + i, a.factor * a.x[i], a.accumulate);
+  map_elements(a.count, a.x, a.y, a.accumulate, [&](float x) { return a.factor * x; });
 }
 
 /// Element e of a sample takes word (e % 64) / 16 of the Philox block (e / 64) · 16 + e % 16, as on

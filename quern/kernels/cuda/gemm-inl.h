@@ -77,32 +77,21 @@ QUERN_COOPERATIVE_KERNEL(quern_gemm, FloatProduct) { multiply_tile(a.gemm); }
 QUERN_COOPERATIVE_KERNEL(quern_gemm_bf16, BFloat16Product) { multiply_tile(a.gemm); }
 QUERN_COOPERATIVE_KERNEL(quern_gemm_bf16_f32, MixedProduct) { multiply_tile(a.gemm); }
 
-/// What one load of 16 bytes brings.
-template <typename T>
-struct alignas(16) Packet {
-  static constexpr int64_t kCount = 16 / static_cast<int64_t>(sizeof(T));
-  T value[kCount];
-};
-template <typename T>
-QUERN_DEVICE bool comes_in_packets(const T* x, int64_t stride) {
-  return reinterpret_cast<uintptr_t>(x) % 16 == 0 && stride % Packet<T>::kCount == 0;
-}
-
 /// Up to eight rows times a linear layer's weight (transpose_b): a warp an output reads each weight
 /// once.
 template <typename T, typename Out>
 QUERN_DEVICE void multiply_few_rows(const cpu::GemmOf<T, Out>& g) {
   constexpr int64_t kCount = Packet<T>::kCount;
-  const bool packets = comes_in_packets(g.a, g.lda) && comes_in_packets(g.b, g.ldb);
+  const bool packets = aligned(g.a, g.lda) && aligned(g.b, g.ldb);
   const int64_t in_packets = packets ? g.k / kCount * kCount : 0;
   for (int64_t column = grid_warp(); column < g.n; column += grid_warps()) {
     const T* weight = g.b + column * g.ldb;
     float sums[8] = {};
     for (int64_t k = lane() * kCount; k < in_packets; k += kWarp * kCount) {
-      const Packet<T> w = *reinterpret_cast<const Packet<T>*>(weight + k);
+      const Packet<T> w = load_packet(weight + k);
       for (int64_t row = 0; row < 8; ++row) {
         if (row >= g.m) break;
-        const Packet<T> x = *reinterpret_cast<const Packet<T>*>(g.a + row * g.lda + k);
+        const Packet<T> x = load_packet(g.a + row * g.lda + k);
         for (int64_t i = 0; i < kCount; ++i)
           sums[row] += static_cast<float>(w.value[i]) * static_cast<float>(x.value[i]);
       }

@@ -119,6 +119,60 @@ QUERN_DEVICE void store(T* to, float value, bool accumulate) {
   *to = accumulate ? static_cast<float>(*to) + value : value;
 }
 
+/// What one load or store of 16 bytes moves.
+template <typename T>
+struct alignas(16) Packet {
+  static constexpr int64_t kCount = 16 / static_cast<int64_t>(sizeof(T));
+  T value[kCount];
+};
+template <typename T>
+QUERN_DEVICE Packet<T> load_packet(const T* from) {
+  return *reinterpret_cast<const Packet<T>*>(from);
+}
+/// Whether rows `stride` elements apart are whole packets.
+template <typename T>
+QUERN_DEVICE bool aligned(const T* x, int64_t stride = 0) {
+  return reinterpret_cast<uintptr_t>(x) % 16 == 0 && stride % Packet<T>::kCount == 0;
+}
+
+template <typename T>
+QUERN_DEVICE void store_packet(T* to, const Packet<T>& packet) {
+  *reinterpret_cast<Packet<T>*>(to) = packet;
+}
+
+/// y (+)= f(x) for each of `count` elements, over the whole grid, in packets where both are
+/// aligned.
+template <typename T, typename F>
+QUERN_DEVICE void map_elements(int64_t count, const T* x, T* y, bool accumulate, const F& f) {
+  constexpr int64_t kCount = Packet<T>::kCount;
+  const int64_t packets = aligned(x) && aligned(y) ? count / kCount : 0;
+  for (int64_t i = grid_thread(); i < packets; i += grid_threads()) {
+    const Packet<T> in = load_packet(x + i * kCount);
+    Packet<T> out = accumulate ? load_packet(y + i * kCount) : in;
+    for (int64_t k = 0; k < kCount; ++k) store(out.value + k, f(in.value[k]), accumulate);
+    store_packet(y + i * kCount, out);
+  }
+  for (int64_t i = packets * kCount + grid_thread(); i < count; i += grid_threads())
+    store(y + i, f(x[i]), accumulate);
+}
+/// The same of two operands.
+template <typename T, typename F>
+QUERN_DEVICE void map_elements(int64_t count, const T* a, const T* b, T* y, bool accumulate,
+                               const F& f) {
+  constexpr int64_t kCount = Packet<T>::kCount;
+  const int64_t packets = aligned(a) && aligned(b) && aligned(y) ? count / kCount : 0;
+  for (int64_t i = grid_thread(); i < packets; i += grid_threads()) {
+    const Packet<T> first = load_packet(a + i * kCount);
+    const Packet<T> second = load_packet(b + i * kCount);
+    Packet<T> out = accumulate ? load_packet(y + i * kCount) : first;
+    for (int64_t k = 0; k < kCount; ++k)
+      store(out.value + k, f(first.value[k], second.value[k]), accumulate);
+    store_packet(y + i * kCount, out);
+  }
+  for (int64_t i = packets * kCount + grid_thread(); i < count; i += grid_threads())
+    store(y + i, f(a[i], b[i]), accumulate);
+}
+
 /// Ten rounds of Philox4x32 (see base/random.h).
 QUERN_DEVICE void philox(uint32_t (&counter)[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
