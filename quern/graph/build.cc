@@ -7,7 +7,7 @@ namespace quern::graph {
 namespace {
 
 template <typename... Values>
-Value node(Graph& graph, OpCode op, Attrs attrs, Values... values) {
+Value node(Graph& graph, OpCode op, const Attrs& attrs, Values... values) {
   const std::array<Value, sizeof...(values)> inputs{values...};
   return graph.add(op, attrs, inputs);
 }

@@ -55,8 +55,8 @@ struct Executor::Impl {
     bind();
     build();
     fill_constants();
-    if (reads_copies_ && p_.options.fixed_parameters) renew_copies();
     if (gpu_ == nullptr) return;
+    if (p_.options.fixed_parameters) renew_copies();
     if (p_.seed) {
       one_ = Buffer(sizeof(float), device_, Memory::kShared);
       *reinterpret_cast<float*>(one_.data()) = 1;
@@ -290,7 +290,9 @@ struct Executor::Impl {
     if (gpu_ != nullptr) after_step(static_cast<int32_t>(steps_.size()) - 1);
   }
 
+  /// Of the parameters that the graph reads in BF16.
   void renew_copies() const {
+    if (!reads_copies_) return;
     const uint32_t* random = nullptr;
     if (p_.options.stochastic_rounding) {
       const Value input = p_.graph.input("random");
@@ -302,7 +304,7 @@ struct Executor::Impl {
   }
 
   void run_steps(bool accumulate, FunctionRef<void(int32_t)> after_step) {
-    if (reads_copies_ && !p_.options.fixed_parameters) renew_copies();
+    if (gpu_ != nullptr && !p_.options.fixed_parameters) renew_copies();
     if (!accumulate) {
       for (const TensorView& gradient : unwritten_) fill_zero(gradient);
     }

@@ -96,7 +96,7 @@ Value Graph::constant(std::string_view name, TensorType type,
   return add_value(std::move(info));
 }
 
-Value Graph::add(OpCode op, Attrs attrs, std::span<const Value> inputs) {
+Value Graph::add(OpCode op, const Attrs& attrs, std::span<const Value> inputs) {
   const OpEntry& entry = op_entry(op);
   if (inputs.size() > entry.max_inputs) {
     throw ShapeError(fmt::format("{}{}: {} inputs given, it takes {}", place(layer_), entry.name,
@@ -122,7 +122,7 @@ Value Graph::add(OpCode op, Attrs attrs, std::span<const Value> inputs) {
   }
   Node node;
   node.op = op;
-  node.attrs = std::move(attrs);
+  node.attrs = attrs;
   node.inputs.assign(inputs.begin(), inputs.end());
   while (!node.inputs.empty() && !node.inputs.back()) node.inputs.pop_back();
   node.layer = layer_;

@@ -72,7 +72,7 @@ class Graph {
 
   /// Adds a node, infers its outputs, returns output 0 (absent for a node without outputs). Throws
   /// ShapeError naming op, layer, shapes and the rule.
-  Value add(OpCode op, Attrs attrs, std::span<const Value> inputs);
+  Value add(OpCode op, const Attrs& attrs, std::span<const Value> inputs);
   Value output_of(Value first, int index) const;  // another output of the node that made `first`
 
   /// Named results: kept until the run ends and readable by name.

@@ -6,8 +6,6 @@
 namespace quern::graph::ops {
 namespace {
 
-namespace cpu = kernels::cpu;
-
 Activation activation_of(const KernelCall& call) {
   return attributes<ActivationAttrs>(call).activation;
 }
@@ -81,10 +79,10 @@ OpEntry activation_op() {
   OpEntry entry = of_x(OpCode::kActivation, "activation");
   entry.infer = infer_activation;
   entry.forward = forward_activation<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward_activation, 0);
+  entry.cuda.forward = by_type<forward_activation<Cuda>, forward_activation<Cuda, BFloat16>, 0>;
   entry.reference_forward = forward_activation<Reference>;
   entry.backward = backward_activation<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward_activation, 0);
+  entry.cuda.backward = by_type<backward_activation<Cuda>, backward_activation<Cuda, BFloat16>, 0>;
   entry.reference_backward = backward_activation<Reference>;
   entry.in_place_input = 0;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{0, 0}; };
@@ -95,10 +93,10 @@ OpEntry gated_unit_op() {
   OpEntry entry = of_x(OpCode::kGatedUnit, "gated_unit");
   entry.infer = infer_gated;
   entry.forward = forward_gated<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward_gated, 0);
+  entry.cuda.forward = by_type<forward_gated<Cuda>, forward_gated<Cuda, BFloat16>, 0>;
   entry.reference_forward = forward_gated<Reference>;
   entry.backward = backward_gated<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward_gated, 0);
+  entry.cuda.backward = by_type<backward_gated<Cuda>, backward_gated<Cuda, BFloat16>, 0>;
   entry.reference_backward = backward_gated<Reference>;
   return entry;
 }

@@ -174,10 +174,10 @@ OpEntry attention_op() {
                                               : backward_scratch<Cuda>(attrs, inputs);
   };
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward, kQkv);
+  entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kQkv>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward, kQkv);
+  entry.cuda.backward = by_type<backward<Cuda>, backward<Cuda, BFloat16>, kQkv>;
   entry.reference_backward = backward<Reference>;
   entry.flops = flops;
   // Over a cache the keys of the past have no gradient to give: decoding is not trained through.

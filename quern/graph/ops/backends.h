@@ -129,16 +129,12 @@ class Cuda {
   std::byte* scratch_;
 };
 
-/// A device's instance of a wiring over the type that activations are stored as: that of input
-/// `of`.
-#define QUERN_BY_TYPE(wiring, of)                     \
-  [](const KernelCall& call) {                        \
-    if (call.inputs[of].type.dtype == DType::kBF16) { \
-      wiring<Cuda, BFloat16>(call);                   \
-    } else {                                          \
-      wiring<Cuda, float>(call);                      \
-    }                                                 \
-  }
+/// The instance of a wiring for what activations are stored as: the type of input kOf.
+using Wiring = void (*)(const KernelCall&);
+template <Wiring kOfFloat, Wiring kOfBFloat16, size_t kOf>
+void by_type(const KernelCall& call) {
+  (call.inputs[kOf].type.dtype == DType::kBF16 ? kOfBFloat16 : kOfFloat)(call);
+}
 
 /// Plain loops in float64.
 class Reference {

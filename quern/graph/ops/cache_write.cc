@@ -65,7 +65,7 @@ OpEntry cache_write_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward, kQkv);
+  entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kQkv>;
   entry.reference_forward = forward<Reference>;
   return entry;
 }

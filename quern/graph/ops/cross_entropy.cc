@@ -101,10 +101,10 @@ OpEntry cross_entropy_op() {
   entry.cuda.forward_scratch = forward_scratch<Cuda>;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward, kLogits);
+  entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kLogits>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward, kLogits);
+  entry.cuda.backward = by_type<backward<Cuda>, backward<Cuda, BFloat16>, kLogits>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kLogits; };
   entry.in_place_gradient = kLogits;

@@ -71,10 +71,10 @@ OpEntry dropout_op() {
   entry.forward_scratch = no_scratch;
   entry.backward_scratch = no_scratch;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward, kX);
+  entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kX>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward, kX);
+  entry.cuda.backward = by_type<backward<Cuda>, backward<Cuda, BFloat16>, kX>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U << kX | 1U << kResidual; };
   entry.in_place_input = kX;

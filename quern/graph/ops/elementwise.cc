@@ -173,10 +173,10 @@ OpEntry add_op() {
   entry.backward_scratch = add_backward_scratch<Cpu>;
   entry.cuda.backward_scratch = add_backward_scratch<Cuda>;
   entry.forward = forward_add<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward_add, kA);
+  entry.cuda.forward = by_type<forward_add<Cuda>, forward_add<Cuda, BFloat16>, kA>;
   entry.reference_forward = forward_add<Reference>;
   entry.backward = backward_add<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward_add, kA);
+  entry.cuda.backward = by_type<backward_add<Cuda>, backward_add<Cuda, BFloat16>, kA>;
   entry.reference_backward = backward_add<Reference>;
   entry.gradient_alias = [](const Attrs&, uint32_t) { return GradientAlias{kA, 0}; };
   return entry;

@@ -241,10 +241,10 @@ OpEntry gather_rows_op() {
   entry.activations = 1;
   entry.saved = [](const Attrs&, uint32_t) { return Saved{.inputs = 0b10}; };
   entry.forward = forward_gather<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward_gather, 0);
+  entry.cuda.forward = by_type<forward_gather<Cuda>, forward_gather<Cuda, BFloat16>, 0>;
   entry.reference_forward = forward_gather<Reference>;
   entry.backward = backward_gather<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward_gather, 0);
+  entry.cuda.backward = by_type<backward_gather<Cuda>, backward_gather<Cuda, BFloat16>, 0>;
   entry.reference_backward = backward_gather<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 1U; };
   return entry;

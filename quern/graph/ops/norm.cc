@@ -135,10 +135,10 @@ OpEntry norm_op() {
   entry.backward_scratch = backward_scratch<Cpu>;
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
-  entry.cuda.forward = QUERN_BY_TYPE(forward, kX);
+  entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kX>;
   entry.reference_forward = forward<Reference>;
   entry.backward = backward<Cpu>;
-  entry.cuda.backward = QUERN_BY_TYPE(backward, kX);
+  entry.cuda.backward = by_type<backward<Cuda>, backward<Cuda, BFloat16>, kX>;
   entry.reference_backward = backward<Reference>;
   entry.differentiable_inputs = [](const Attrs&, uint32_t) { return 0b1111U; };
   entry.differentiable_outputs = 1U << kY | 1U << kSum;
