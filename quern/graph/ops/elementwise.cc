@@ -7,7 +7,6 @@
 namespace quern::graph::ops {
 namespace {
 
-namespace cpu = kernels::cpu;
 enum Input : size_t { kA, kB };
 
 void check_broadcast(const Check& check) {

@@ -42,7 +42,7 @@ template <typename T>
 void attention_forward(const Context& context, const cpu::AttentionOf<T>& attention, T* out,
                        float* lse, std::byte*) {
   if (attention.batch == 0 || attention.queries == 0) return;
-  launch(context, QUERN_NAME_OF(T, "quern_attention_forward"),
+  launch(context, name_of<T>("quern_attention_forward", "quern_attention_forward_bf16"),
          size_of(context, attention, attention.queries, attention.heads, 2),
          arguments::Attention<T>{attention, threshold_of(attention.dropout), out, lse});
 }
@@ -62,11 +62,11 @@ void attention_backward(const Context& context, const cpu::AttentionOf<T>& atten
       attention, threshold_of(attention.dropout),   out,    lse,
       out_grad,  reinterpret_cast<float*>(scratch), q_grad, k_grad,
       v_grad};
-  launch_warps(context, QUERN_NAME_OF(T, "quern_attention_delta"),
+  launch_warps(context, name_of<T>("quern_attention_delta", "quern_attention_delta_bf16"),
                attention.batch * attention.queries * attention.heads, arguments);
-  launch(context, QUERN_NAME_OF(T, "quern_attention_backward_q"),
+  launch(context, name_of<T>("quern_attention_backward_q", "quern_attention_backward_q_bf16"),
          size_of(context, attention, attention.queries, attention.heads, 4), arguments);
-  launch(context, QUERN_NAME_OF(T, "quern_attention_backward_kv"),
+  launch(context, name_of<T>("quern_attention_backward_kv", "quern_attention_backward_kv_bf16"),
          size_of(context, attention, attention.capacity, attention.kv_heads, 4), arguments);
 }
 

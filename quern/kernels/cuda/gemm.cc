@@ -7,8 +7,12 @@ namespace {
 
 constexpr int64_t kFewRows = 8, kTile = 64;
 
-#define QUERN_PRODUCT_NAME(In, Out, name) \
-  (std::is_same_v<In, Out> ? QUERN_NAME_OF(In, name) : name "_bf16_f32")
+/// Of a kernel that multiplies, by the types of operands and result.
+template <typename In, typename Out>
+constexpr const char* product_name(const char* of_float, const char* of_bfloat16,
+                                   const char* of_both) {
+  return std::is_same_v<In, Out> ? name_of<In>(of_float, of_bfloat16) : of_both;
+}
 
 template <typename In, typename Out>
 bool few_rows(const cpu::GemmOf<In, Out>& gemm) {
@@ -19,8 +23,10 @@ bool few_rows(const cpu::GemmOf<In, Out>& gemm) {
 template <typename In, typename Out>
 void own_product(const Context& context, const cpu::GemmOf<In, Out>& gemm) {
   if (few_rows(gemm)) {
-    launch_warps(context, QUERN_PRODUCT_NAME(In, Out, "quern_few_rows"), gemm.n,
-                 arguments::Gemm<In, Out>{gemm});
+    launch_warps(
+        context,
+        product_name<In, Out>("quern_few_rows", "quern_few_rows_bf16", "quern_few_rows_bf16_f32"),
+        gemm.n, arguments::Gemm<In, Out>{gemm});
     return;
   }
   LaunchSize size;
@@ -35,8 +41,8 @@ void own_product(const Context& context, const cpu::GemmOf<In, Out>& gemm) {
     if (part.pre_activation != nullptr) part.pre_activation += first * gemm.ldc;
     if (part.residual != nullptr) part.residual += first * gemm.ldc;
     size.blocks_y = static_cast<uint32_t>(parts_of(part.m, kTile));
-    launch(context, QUERN_PRODUCT_NAME(In, Out, "quern_gemm"), size,
-           arguments::Gemm<In, Out>{part});
+    launch(context, product_name<In, Out>("quern_gemm", "quern_gemm_bf16", "quern_gemm_bf16_f32"),
+           size, arguments::Gemm<In, Out>{part});
   }
 }
 
@@ -55,8 +61,10 @@ void gemm(const Context& context, const cpu::GemmOf<In, Out>& asked, std::byte*)
   const BlasOutcome outcome = vendor ? context.blas->run(context, gemm) : BlasOutcome::kRefused;
   if (outcome == BlasOutcome::kRefused) own_product(context, gemm);
   if (outcome == BlasOutcome::kProduct) {
-    launch_threads(context, QUERN_PRODUCT_NAME(In, Out, "quern_gemm_epilogue"), gemm.m * gemm.n,
-                   arguments::Gemm<In, Out>{gemm});
+    launch_threads(context,
+                   product_name<In, Out>("quern_gemm_epilogue", "quern_gemm_epilogue_bf16",
+                                         "quern_gemm_epilogue_bf16_f32"),
+                   gemm.m * gemm.n, arguments::Gemm<In, Out>{gemm});
   }
 }
 

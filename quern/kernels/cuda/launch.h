@@ -20,7 +20,16 @@ constexpr uint32_t blocks_for(int64_t count, int64_t each) {
 }
 
 /// The name of a kernel of simt.h's QUERN_TYPED_KERNEL for activations of type T.
-#define QUERN_NAME_OF(T, name) (std::is_same_v<T, float> ? name : name "_bf16")
+template <typename T>
+constexpr const char* name_of(const char* of_float, const char* of_bfloat16) {
+  return std::is_same_v<T, float> ? of_float : of_bfloat16;
+}
+
+// For lists of instances: a macro's argument may not stand before an asterisk.
+template <typename T>
+using Read = const T*;
+template <typename T>
+using Written = T*;
 
 template <typename Arguments>
 void launch(const Context& context, const char* kernel, const LaunchSize& size,

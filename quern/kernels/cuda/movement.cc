@@ -49,14 +49,16 @@ void member_scale_backward(const Context& context, const cpu::MemberScale& shape
 
 template <typename T>
 void gather_rows(const Context& context, const cpu::Gather& gather, const T* x, T* y) {
-  launch_threads(context, QUERN_NAME_OF(T, "quern_gather_rows"), gather.batch * gather.width,
+  launch_threads(context, name_of<T>("quern_gather_rows", "quern_gather_rows_bf16"),
+                 gather.batch * gather.width,
                  arguments::Gather<T>{gather, x, y, false, context.fault});
 }
 
 template <typename T>
 void gather_rows_backward(const Context& context, const cpu::Gather& gather, const T* y_grad,
                           T* x_grad, bool accumulate) {
-  launch_threads(context, QUERN_NAME_OF(T, "quern_gather_rows_backward"),
+  launch_threads(context,
+                 name_of<T>("quern_gather_rows_backward", "quern_gather_rows_backward_bf16"),
                  gather.batch * gather.length * gather.width,
                  arguments::Gather<T>{gather, y_grad, x_grad, accumulate, context.fault});
 }
@@ -74,7 +76,7 @@ void reduce_backward(const Context& context, const cpu::Reduce& reduce, const fl
 
 template <typename T>
 void cache_write(const Context& context, const cpu::CacheWriteOf<T>& write) {
-  launch_threads(context, QUERN_NAME_OF(T, "quern_cache_write"),
+  launch_threads(context, name_of<T>("quern_cache_write", "quern_cache_write_bf16"),
                  write.batch * write.rows * write.kv_heads * write.head_dim,
                  arguments::CacheWrite<T>{write, context.fault});
 }
@@ -150,8 +152,9 @@ void pool_backward(const Context& context, const cpu::Pool& pool, const float* x
 }
 
 #define QUERN_INSTANTIATE(T)                                                                  \
-  template void gather_rows(const Context&, const cpu::Gather&, const T*, T*);                \
-  template void gather_rows_backward(const Context&, const cpu::Gather&, const T*, T*, bool); \
+  template void gather_rows(const Context&, const cpu::Gather&, Read<T>, Written<T>);         \
+  template void gather_rows_backward(const Context&, const cpu::Gather&, Read<T>, Written<T>, \
+                                     bool);                                                   \
   template void cache_write(const Context&, const cpu::CacheWriteOf<T>&);
 QUERN_INSTANTIATE(float)
 QUERN_INSTANTIATE(BFloat16)

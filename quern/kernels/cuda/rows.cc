@@ -35,7 +35,7 @@ void total(const Context& context, const float* parts, int64_t count, Scalar wei
 template <typename T>
 void norm_forward(const Context& context, const cpu::NormOf<T>& norm, T* y, T* sum,
                   float* statistics) {
-  launch_warps(context, QUERN_NAME_OF(T, "quern_norm_forward"), norm.rows,
+  launch_warps(context, name_of<T>("quern_norm_forward", "quern_norm_forward_bf16"), norm.rows,
                arguments::Norm<T>{norm, y, sum, statistics});
 }
 
@@ -54,7 +54,8 @@ void norm_backward(const Context& context, const cpu::NormOf<T>& norm, const flo
     float* weight_parts = weight_grad != nullptr ? floats(scratch) : nullptr;
     float* bias_parts =
         bias_grad != nullptr ? floats(scratch + bytes_of(parts * norm.width)) : nullptr;
-    launch(context, QUERN_NAME_OF(T, "quern_norm_parameters"), over_parts(parts, norm.width),
+    launch(context, name_of<T>("quern_norm_parameters", "quern_norm_parameters_bf16"),
+           over_parts(parts, norm.width),
            arguments::NormParameters<T>{norm, statistics, y_grad, rows_each(norm.rows),
                                         weight_parts, bias_parts});
     if (weight_grad != nullptr)
@@ -64,7 +65,7 @@ void norm_backward(const Context& context, const cpu::NormOf<T>& norm, const flo
   }
   if (x_grad == nullptr) return;
   launch_warps(
-      context, QUERN_NAME_OF(T, "quern_norm_backward"), norm.rows,
+      context, name_of<T>("quern_norm_backward", "quern_norm_backward_bf16"), norm.rows,
       arguments::NormBackward<T>{norm, statistics, y_grad, sum_grad, x_grad, accumulate_x});
 }
 
@@ -75,8 +76,8 @@ void column_sum(const Context& context, const T* x, int64_t m, int64_t n, float*
                 bool accumulate, std::byte* scratch) {
   const int64_t parts = parts_of(m, rows_each(m));
   if (parts > 0 && n > 0) {
-    launch(context, QUERN_NAME_OF(T, "quern_column_parts"), over_parts(parts, n),
-           arguments::ColumnParts<T>{x, m, n, rows_each(m), floats(scratch)});
+    launch(context, name_of<T>("quern_column_parts", "quern_column_parts_bf16"),
+           over_parts(parts, n), arguments::ColumnParts<T>{x, m, n, rows_each(m), floats(scratch)});
   }
   join(context, floats(scratch), parts, n, out, accumulate);
 }
@@ -86,8 +87,9 @@ size_t cross_entropy_forward_scratch(int64_t rows) { return bytes_of(rows); }
 template <typename T>
 void cross_entropy_forward(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
                            Scalar weight, float* nll, float* lse, float* loss, std::byte* scratch) {
-  launch_blocks(context, QUERN_NAME_OF(T, "quern_cross_entropy_forward"), cross_entropy.rows,
-                arguments::CrossEntropy<T>{cross_entropy, nll, lse, floats(scratch)});
+  launch_blocks(
+      context, name_of<T>("quern_cross_entropy_forward", "quern_cross_entropy_forward_bf16"),
+      cross_entropy.rows, arguments::CrossEntropy<T>{cross_entropy, nll, lse, floats(scratch)});
   total(context, floats(scratch), cross_entropy.rows, weight, loss);
 }
 
@@ -95,7 +97,8 @@ template <typename T>
 void cross_entropy_backward(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
                             const float* lse, Scalar weight, T* logits_grad, bool accumulate) {
   launch_blocks(
-      context, QUERN_NAME_OF(T, "quern_cross_entropy_backward"), cross_entropy.rows,
+      context, name_of<T>("quern_cross_entropy_backward", "quern_cross_entropy_backward_bf16"),
+      cross_entropy.rows,
       arguments::CrossEntropyBackward<T>{cross_entropy, lse, weight, logits_grad, accumulate});
 }
 
@@ -128,7 +131,7 @@ void softmax_backward(const Context& context, const float* y, const float* y_gra
 
 template <typename T>
 void embedding_forward(const Context& context, const cpu::Embedding& embedding, T* y) {
-  launch_threads(context, QUERN_NAME_OF(T, "quern_embedding_forward"),
+  launch_threads(context, name_of<T>("quern_embedding_forward", "quern_embedding_forward_bf16"),
                  embedding.batch * embedding.length * embedding.width,
                  arguments::Embedding<T>{embedding, y, context.fault});
 }
@@ -155,27 +158,29 @@ void embedding_backward(const Context& context, const cpu::Embedding& embedding,
       std::swap(keys, merged);
     }
     launch_blocks(
-        context, QUERN_NAME_OF(T, "quern_embedding_table"), embedding.vocabulary,
+        context, name_of<T>("quern_embedding_table", "quern_embedding_table_bf16"),
+        embedding.vocabulary,
         arguments::EmbeddingTable<T>{embedding, keys, y_grad, table_grad, accumulate_table});
   }
   if (position_grad == nullptr) return;
-  launch_threads(context, QUERN_NAME_OF(T, "quern_embedding_positions"),
+  launch_threads(context, name_of<T>("quern_embedding_positions", "quern_embedding_positions_bf16"),
                  position_capacity * embedding.width,
                  arguments::EmbeddingPositions<T>{embedding, y_grad, position_grad,
                                                   position_capacity, accumulate_positions});
 }
 
-#define QUERN_INSTANTIATE(T)                                                                      \
-  template void norm_forward(const Context&, const cpu::NormOf<T>&, T*, T*, float*);              \
-  template void norm_backward(const Context&, const cpu::NormOf<T>&, const float*, const T*,      \
-                              const T*, T*, bool, float*, float*, bool, std::byte*);              \
-  template void column_sum(const Context&, const T*, int64_t, int64_t, float*, bool, std::byte*); \
-  template void cross_entropy_forward(const Context&, const cpu::CrossEntropyOf<T>&, Scalar,      \
-                                      float*, float*, float*, std::byte*);                        \
-  template void cross_entropy_backward(const Context&, const cpu::CrossEntropyOf<T>&,             \
-                                       const float*, Scalar, T*, bool);                           \
-  template void embedding_forward(const Context&, const cpu::Embedding&, T*);                     \
-  template void embedding_backward(const Context&, const cpu::Embedding&, const T*, float*, bool, \
+#define QUERN_INSTANTIATE(T)                                                                     \
+  template void norm_forward(const Context&, const cpu::NormOf<T>&, Written<T>, Written<T>,      \
+                             float*);                                                            \
+  template void norm_backward(const Context&, const cpu::NormOf<T>&, const float*, Read<T>,      \
+                              Read<T>, Written<T>, bool, float*, float*, bool, std::byte*);      \
+  template void column_sum(const Context&, Read<T>, int64_t, int64_t, float*, bool, std::byte*); \
+  template void cross_entropy_forward(const Context&, const cpu::CrossEntropyOf<T>&, Scalar,     \
+                                      float*, float*, float*, std::byte*);                       \
+  template void cross_entropy_backward(const Context&, const cpu::CrossEntropyOf<T>&,            \
+                                       const float*, Scalar, Written<T>, bool);                  \
+  template void embedding_forward(const Context&, const cpu::Embedding&, Written<T>);            \
+  template void embedding_backward(const Context&, const cpu::Embedding&, Read<T>, float*, bool, \
                                    float*, bool, int64_t, std::byte*);
 QUERN_INSTANTIATE(float)
 QUERN_INSTANTIATE(BFloat16)
