@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "quern/kernels/bfloat16.h"
+
 // Runs kernels written in the words of simt.h on the processor, one block after another. Test code:
 // the program itself never includes it.
 namespace quern::kernels::cuda {
@@ -22,12 +24,15 @@ Place& place();
 
 /// Waits for the whole block.
 void wait_for_block();
-/// Gives four words to the warp and takes those of lane `lane`. All lanes of a warp take part.
+/// Gives words to the warp and takes those of lane `lane`. All lanes of a warp take part.
 struct Words {
-  uint32_t word[4];
+  uint32_t word[6];
 };
 void publish(const Words& words);
 Words published(int lane);
+/// Until wait_copies() the bytes at `to` are NaN, so that who reads too early, or still reads what
+/// is overwritten, is found out.
+void copy_async(void* to, const void* from, size_t bytes, bool inside);
 
 struct Kernel {
   const char* name;
@@ -57,6 +62,20 @@ inline int64_t blocks_x() { return emulator::place().blocks_x; }
 inline float* dynamic_shared() { return emulator::place().shared; }
 inline void barrier() { emulator::wait_for_block(); }
 float shuffle_xor(float value, int lanes);
+uint32_t shuffle_xor(uint32_t value, int lanes);
+
+// What these do is said in simt.h, where the device's versions stand.
+void mma_m16n8k16(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+void ldmatrix_x4(uint32_t (&words)[4], const BFloat16* row);
+void ldmatrix_x4_transposed(uint32_t (&words)[4], const BFloat16* row);
+template <int kBytes>
+void copy_async(void* shared, const void* global, bool inside) {
+  static_assert(kBytes == 4 || kBytes == 16);
+  emulator::copy_async(shared, global, kBytes, inside);
+}
+void wait_copies();
+float exp2_fast(float x);
+uint32_t pack_bf16(float lower, float upper);
 
 }  // namespace quern::kernels::cuda
 

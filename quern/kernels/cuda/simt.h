@@ -12,12 +12,21 @@
 #ifdef __CUDACC__
 
 #define QUERN_DEVICE static __device__ __forceinline__
+#define QUERN_MEMBER __device__ __forceinline__  // of a struct
 /// Defines kernel `name`, whose one argument is a `const Arguments& a`. It may not use barrier().
 #define QUERN_KERNEL(name, Arguments) \
   extern "C" __global__ void __launch_bounds__(256) name(const __grid_constant__ Arguments a)
 /// One whose threads wait for each other: barrier(), shuffle_xor(), block_sum().
 #define QUERN_COOPERATIVE_KERNEL(name, Arguments) QUERN_KERNEL(name, Arguments)
+/// A cooperative kernel of `threads` threads whose registers are few enough for `blocks` blocks at
+/// once.
+#define QUERN_BOUNDED_KERNEL(name, Arguments, threads, blocks)  \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) \
+      name(const __grid_constant__ Arguments a)
 #define QUERN_SHARED __shared__
+#define QUERN_UNROLL _Pragma("unroll")
+/// Before a loop that is to stay one, where its turns side by side would take too many registers.
+#define QUERN_ROLLED _Pragma("unroll 1")
 
 namespace quern::kernels::cuda {
 
@@ -31,10 +40,68 @@ QUERN_DEVICE void barrier() { __syncthreads(); }
 QUERN_DEVICE float shuffle_xor(float value, int lanes) {
   return __shfl_xor_sync(0xFFFFFFFFU, value, lanes);
 }
+QUERN_DEVICE uint32_t shuffle_xor(uint32_t value, int lanes) {
+  return __shfl_xor_sync(0xFFFFFFFFU, value, lanes);
+}
 /// The memory asked for at the launch.
 QUERN_DEVICE float* dynamic_shared() {
   extern __shared__ __align__(16) float quern_dynamic_shared[];
   return quern_dynamic_shared;
+}
+
+/// sums (16,8) += a (16,16) · b (16,8) of bfloat16, by a warp. Lane l, with g = l / 4 and t = l %
+/// 4, holds two values a word, the lower first: a[0] row g, columns 2t, 2t + 1; a[1] row g + 8;
+/// a[2] and a[3] the same 8 columns on; b[0] rows 2t, 2t + 1 of column g; b[1] 8 rows on; sums[0],
+/// sums[1] row g, columns 2t, 2t + 1; sums[2], sums[3] row g + 8 (PTX ISA, mma.m16n8k16).
+QUERN_DEVICE void mma_m16n8k16(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+/// Four matrices of 8 x 8 bfloat16 from shared memory: lane l names row l % 8 of matrix l / 8, 16
+/// aligned bytes, and is given of each matrix row l / 4, columns 2 (l % 4) and the next (PTX ISA,
+/// ldmatrix). Transposed: rows 2 (l % 4) and the next of column l / 4.
+QUERN_DEVICE void ldmatrix_x4(uint32_t (&words)[4], const BFloat16* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+QUERN_DEVICE void ldmatrix_x4_transposed(uint32_t (&words)[4], const BFloat16* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+/// Begins to copy 4 or 16 aligned bytes into shared memory; zeros where not `inside`. They are
+/// there for this thread after wait_copies(), for the block after a barrier behind that.
+template <int kBytes>
+QUERN_DEVICE void copy_async(void* shared, const void* global, bool inside) {
+  static_assert(kBytes == 4 || kBytes == 16);
+  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  const int bytes = inside ? kBytes : 0;
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(bytes)
+                 : "memory");
+  }
+}
+/// Waits for all copies that this thread has begun.
+QUERN_DEVICE void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+/// 2^x within 2 units of the last place; 0 below the least normal number.
+QUERN_DEVICE float exp2_fast(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+/// Two values rounded to bfloat16 in a word, the lower first.
+QUERN_DEVICE uint32_t pack_bf16(float lower, float upper) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(upper), "f"(lower));
+  return word;
 }
 
 }  // namespace quern::kernels::cuda
@@ -44,10 +111,15 @@ QUERN_DEVICE float* dynamic_shared() {
 #include "quern/kernels/cuda/emulator.h"
 
 #define QUERN_DEVICE static inline
+#define QUERN_MEMBER
 #define QUERN_KERNEL(name, Arguments) QUERN_EMULATED_KERNEL(name, Arguments, false)
 #define QUERN_COOPERATIVE_KERNEL(name, Arguments) QUERN_EMULATED_KERNEL(name, Arguments, true)
+#define QUERN_BOUNDED_KERNEL(name, Arguments, threads, blocks) \
+  QUERN_COOPERATIVE_KERNEL(name, Arguments)
 // One block runs at a time.
 #define QUERN_SHARED static
+#define QUERN_UNROLL
+#define QUERN_ROLLED
 
 #endif
 

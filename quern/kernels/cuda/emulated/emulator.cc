@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -44,6 +45,13 @@ struct Switch {
   }
 };
 
+/// What is to be copied once it is waited for.
+struct Copy {
+  void* to;
+  const void* from;  // null: zeros
+  size_t bytes;
+};
+
 struct Fibre {
   ucontext_t context{};
   Switch at_switch;
@@ -53,6 +61,7 @@ struct Fibre {
   // Two turns of published words: a lane is at most one turn ahead of its warp.
   Words words[2]{};
   uint32_t turn = 0;
+  std::vector<Copy> copies;
 };
 
 struct Block {
@@ -146,6 +155,7 @@ void start_fibre(Fibre& fibre, const Place& place) {
   fibre.place = place;
   fibre.waiting = Waiting::kNothing;
   fibre.turn = 0;
+  fibre.copies.clear();
   fibre.at_switch = {};
   getcontext(&fibre.context);
   fibre.context.uc_stack.ss_sp = fibre.stack.data();
@@ -198,6 +208,16 @@ Words published(int lane) {
   return b.fibres[static_cast<size_t>(first + lane)].words[b.running->turn % 2];
 }
 
+void copy_async(void* to, const void* from, size_t bytes, bool inside) {
+  const auto misaligned = [&](const void* data) {
+    return reinterpret_cast<uintptr_t>(data) % bytes != 0;
+  };
+  if (misaligned(to) || misaligned(from))
+    throw Error("emulator", "an asynchronous copy is not aligned", "align rows to its bytes");
+  std::memset(to, 0xFF, bytes);
+  block().running->copies.push_back({to, inside ? from : nullptr, bytes});
+}
+
 bool add_kernel(const Kernel& kernel) {
   kernels().push_back(kernel);
   return true;
@@ -232,13 +252,24 @@ void run(const Kernel& kernel, const Grid& grid, const void* arguments) {
 
 }  // namespace emulator
 
+uint32_t shuffle_xor(uint32_t value, int lanes) {
+  emulator::publish({{value}});
+  return emulator::published(static_cast<int>(thread_index() % 32) ^ lanes).word[0];
+}
 float shuffle_xor(float value, int lanes) {
-  emulator::Words words{};
-  std::memcpy(words.word, &value, sizeof(value));
-  emulator::publish(words);
-  words = emulator::published(static_cast<int>(thread_index() % 32) ^ lanes);
-  std::memcpy(&value, words.word, sizeof(value));
-  return value;
+  return std::bit_cast<float>(shuffle_xor(std::bit_cast<uint32_t>(value), lanes));
+}
+
+void wait_copies() {
+  std::vector<emulator::Copy>& copies = emulator::block().running->copies;
+  for (const emulator::Copy& copy : copies) {
+    if (copy.from != nullptr) {
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    } else {
+      std::memset(copy.to, 0, copy.bytes);
+    }
+  }
+  copies.clear();
 }
 
 }  // namespace quern::kernels::cuda
