@@ -312,6 +312,17 @@ struct Attention {
   T* out;
   float* lse;
 };
+/// Attention of few queries over many keys: each part of the keys leaves what it has of every
+/// query.
+struct AttentionSplit {
+  cpu::AttentionOf<BFloat16> attention;
+  uint32_t threshold;
+  int64_t parts;   // of the keys: blocks; each leaves four shares
+  float* sums;     // (B,H,T, 4 parts, head_dim): values by exp2(score - most)
+  float* softmax;  // (B,H,T, 4 parts, 2): the largest score times log2(e), the sum of exponentials
+  BFloat16* out;
+  float* lse;
+};
 template <typename T>
 struct AttentionBackward {
   cpu::AttentionOf<T> attention;
