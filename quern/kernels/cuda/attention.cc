@@ -120,8 +120,7 @@ bool forward_on_tensor_cores(const Context& context, const cpu::AttentionOf<BFlo
     return true;
   }
   launch_mma(context, QUERN_BY_HEAD_DIM("quern_attention_mma_forward"),
-             parts_of(attention.queries, mma::forward_queries(width)), attention.heads,
-             shared_bytes,
+             parts_of(attention.queries, mma::query_rows(width)), attention.heads, shared_bytes,
              arguments::Attention<BFloat16>{attention, threshold_of(attention.dropout), out, lse});
   return true;
 }
@@ -137,7 +136,7 @@ bool backward_on_tensor_cores(const Context& context,
                 arguments.v_grad}))
     return false;
   launch_mma(context, QUERN_BY_HEAD_DIM("quern_attention_mma_backward_q"),
-             parts_of(a.queries, mma::kWarps * mma::kRows), a.heads, q_bytes, arguments);
+             parts_of(a.queries, mma::query_rows(width)), a.heads, q_bytes, arguments);
   launch_mma(context, QUERN_BY_HEAD_DIM("quern_attention_mma_backward_kv"),
              parts_of(a.capacity, mma::kKeys), a.kv_heads, kv_bytes, arguments);
   return true;

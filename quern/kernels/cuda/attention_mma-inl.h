@@ -386,11 +386,28 @@ QUERN_DEVICE KeyStages<kDim> key_stages(const Shape& at, int64_t kv_head, int en
   return {reinterpret_cast<BFloat16*>(dynamic_shared()), at.k + kv, at.v + kv, end};
 }
 
+/// Of a warp's queries: keys from .. end - 1 are seen by any, all_from .. all_end - 1 by all.
+struct WarpKeys {
+  int from, end, all_from, all_end;
+  QUERN_MEMBER bool any(int key, int count) const { return key < end && key + count > from; }
+  QUERN_MEMBER bool all(int key, int count) const {
+    return key >= all_from && key + count <= all_end;
+  }
+};
+QUERN_DEVICE WarpKeys warp_keys(const Shape& at, const Sequence& s, int first, int count,
+                                int head) {
+  if (first >= at.queries) return {0, 0, 0, 0};
+  const Span span = keys_of(at, s, first, count);
+  return {static_cast<int>(span.begin), static_cast<int>(span.end),
+          query_of(at, block_z(), first + count - 1, head).low,
+          at.segments == nullptr ? query_of(at, block_z(), first, head).high : 0};
+}
+
 /// A block 64 · kTiles queries of one head, the last ones first: with causal masks they have most
 /// to do.
 template <int kDim>
 QUERN_DEVICE void forward(const arguments::Attention<BFloat16>& a) {
-  constexpr int kTiles = forward_tiles(kDim);
+  constexpr int kTiles = query_tiles(kDim);
   constexpr int kWarpRows = kRows * kTiles;
   const Shape& at = a.attention;
   const int head = static_cast<int>(block_y());
@@ -412,12 +429,7 @@ QUERN_DEVICE void forward(const arguments::Attention<BFloat16>& a) {
   const auto queries = [&](int m, int half) {
     return query_of(at, block_z(), warp_first + m * kRows + half * 8 + group(), head);
   };
-  // Of the warp: keys that any query sees, and that all see.
-  const Span seen = keys_of(at, s, warp_first, kWarpRows);
-  const int all_from = query_of(at, block_z(), warp_first + kWarpRows - 1, head).low;
-  const int all_end = at.segments == nullptr ? query_of(at, block_z(), warp_first, head).high : 0;
-  const int seen_end = warp_first < at.queries ? static_cast<int>(seen.end) : 0;
-  const int seen_from = static_cast<int>(seen.begin);
+  const WarpKeys seen = warp_keys(at, s, warp_first, kWarpRows, head);
   Output<kDim, kTiles> output;
   int stage = 0;
   QUERN_ROLLED
@@ -425,8 +437,8 @@ QUERN_DEVICE void forward(const arguments::Attention<BFloat16>& a) {
     wait_copies();
     barrier();  // this stage is there, and the other is read by none
     stages.begin_copy(at, key + kKeys, 1 - stage);
-    if (key < seen_end && key + kKeys > seen_from) {
-      const bool masked = key < all_from || key + kKeys > all_end;
+    if (seen.any(key, kKeys)) {
+      const bool masked = !seen.all(key, kKeys);
       attend<kDim, kTiles, kKeys / 8>(at, a.threshold, rows, queries, key, masked,
                                       stages.keys(stage), stages.values(stage), output);
     }

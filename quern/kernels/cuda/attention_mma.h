@@ -21,10 +21,10 @@ constexpr int kMaxSplitQueries = 16;
 /// Rows of tiles in shared memory stand 16 bytes further apart than they are long, so that the
 /// eight rows that ldmatrix reads at once lie in different banks.
 QUERN_HOST_DEVICE constexpr int pitch_of(int head_dim) { return head_dim + 8; }
-/// Queries of a block of the forward kernel: two products a warp where registers suffice.
-QUERN_HOST_DEVICE constexpr int forward_tiles(int head_dim) { return head_dim <= 64 ? 2 : 1; }
-QUERN_HOST_DEVICE constexpr int forward_queries(int head_dim) {
-  return kWarps * kRows * forward_tiles(head_dim);
+/// Queries of a block that walks keys: two products a warp where registers suffice.
+QUERN_HOST_DEVICE constexpr int query_tiles(int head_dim) { return head_dim <= 64 ? 2 : 1; }
+QUERN_HOST_DEVICE constexpr int query_rows(int head_dim) {
+  return kWarps * kRows * query_tiles(head_dim);
 }
 /// backward_kv: queries of a tile, and whether its keys and values stay in shared memory, where
 /// registers do not suffice.
@@ -36,7 +36,7 @@ constexpr size_t tile_bytes(int head_dim, int rows) {
   return sizeof(uint16_t) * static_cast<size_t>(rows * pitch_of(head_dim));
 }
 /// Two stages of keys and values, in every kernel that walks keys; what its queries need is read
-/// where the second stage will stand.
+/// where stages will stand later.
 constexpr size_t key_stage_bytes(int head_dim) { return tile_bytes(head_dim, 4 * kKeys); }
 /// Two stages of queries, gradients and a query's two statistics.
 constexpr size_t query_stage_bytes(int head_dim) {

@@ -23,52 +23,85 @@ QUERN_DEVICE float slope(float weight, float weight_grad, float keep, float delt
   return weight * (weight_grad * keep - delta);
 }
 
-/// A block 64 queries of one head: the gradient of q.
+/// A query's log-sum-exp in base 2 and delta; one past the queries has none.
+struct Statistics {
+  float lse = 0, delta = 0;
+};
+QUERN_DEVICE Statistics statistics_of(const Backward& a, int t, int head) {
+  const Shape& at = a.attention;
+  if (t >= at.queries) return {};
+  const int64_t row = (block_z() * at.heads + head) * at.queries + t;
+  return {base_two(a.lse[row]), a.delta[row]};
+}
+
+/// Makes slopes of scores (16 queries by 8 · kColumns keys from `key` on), in place.
+template <int kColumns, typename Queries>
+QUERN_DEVICE void slopes_of(const Backward& a, const Queries& queries,
+                            const Statistics (&statistics)[2], int key, bool masked,
+                            float (&scores)[kColumns][4], float (&weight_grads)[kColumns][4]) {
+  const Shape& at = a.attention;
+  if (at.alibi_slopes != nullptr) add_bias<kColumns>(at, queries, key, scores);
+  if (masked) select<kColumns>(seen_by<kColumns>(at, queries, key), -INFINITY, scores);
+  if (at.dropout > 0)
+    select<kColumns>(kept_by<kColumns>(at, a.threshold, queries, key), 0, weight_grads);
+  const float keep = keep_scale(at);
+  QUERN_UNROLL
+  for (int n = 0; n < kColumns; ++n) {
+    QUERN_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const float weight = exp2_fast(scores[n][i] * (at.scale * kLog2E) - statistics[i / 2].lse);
+      scores[n][i] = slope(weight, weight_grads[n][i], keep, statistics[i / 2].delta);
+    }
+  }
+}
+
+/// A block 64 · kTiles queries of one head: the gradient of q.
 template <int kDim>
 QUERN_DEVICE void backward_q(const Backward& a) {
-  constexpr int kColumns = 4;
+  constexpr int kTiles = query_tiles(kDim);
+  constexpr int kWarpRows = kRows * kTiles;
+  constexpr int kColumns = kTiles == 1 ? 4 : 2;
   const Shape& at = a.attention;
   const int head = static_cast<int>(block_y());
   const Sequence s = sequence_of(at, block_z());
-  const int first = static_cast<int>(blocks_x() - 1 - block_x()) * kWarps * kRows;
-  const int warp_first = first + warp_index() * kRows;
-  const Walk walk = walk_keys(keys_of(at, s, first, kWarps * kRows));
+  const int first = static_cast<int>(blocks_x() - 1 - block_x()) * kWarps * kWarpRows;
+  const int warp_first = first + warp_index() * kWarpRows;
+  const Walk walk = walk_keys(keys_of(at, s, first, kWarps * kWarpRows));
   const KeyStages<kDim> stages = key_stages<kDim>(at, head / (at.heads / at.kv_heads), walk.end);
+  // Queries and gradients of out pass through where the stages will stand.
+  BFloat16* query_tile = stages.tiles;
+  BFloat16* grad_tile = query_tile + kWarps * kWarpRows * pitch_of(kDim);
   const int64_t out_row = at.heads * at.head_dim;
   const auto end = static_cast<int>(at.queries);
-  stages.begin_copy(at, walk.begin, 0);
-  copy_rows<kDim, kWarps * kRows>(stages.keys(1), at.q + block_z() * at.q_batch + head * at.q_head,
-                                  at.q_row, first, end, at.head_dim);
-  copy_rows<kDim, kWarps * kRows>(
-      stages.values(1), a.out_grad + block_z() * at.queries * out_row + head * at.head_dim, out_row,
-      first, end, at.head_dim);
+  copy_rows<kDim, kWarps * kWarpRows>(query_tile, at.q + block_z() * at.q_batch + head * at.q_head,
+                                      at.q_row, first, end, at.head_dim);
+  copy_rows<kDim, kWarps * kWarpRows>(
+      grad_tile, a.out_grad + block_z() * at.queries * out_row + head * at.head_dim, out_row, first,
+      end, at.head_dim);
+  const auto queries = [&](int m, int half) {
+    return query_of(at, block_z(), warp_first + m * kRows + half * 8 + group(), head);
+  };
+  Statistics statistics[kTiles][2];
+  QUERN_UNROLL
+  for (int m = 0; m < kTiles; ++m) {
+    QUERN_UNROLL
+    for (int half = 0; half < 2; ++half)
+      statistics[m][half] = statistics_of(a, queries(m, half).t, head);
+  }
   wait_copies();
   barrier();
-  Rows<kDim> rows[1];
-  Rows<kDim> grads[1];
-  load_rows<kDim>(rows[0], stages.keys(1) + warp_index() * kRows * pitch_of(kDim));
-  load_rows<kDim>(grads[0], stages.values(1) + warp_index() * kRows * pitch_of(kDim));
-  const auto queries = [&](int half) {
-    return query_of(at, block_z(), warp_first + half * 8 + group(), head);
-  };
-  float lse[2] = {0, 0};
-  float delta[2] = {0, 0};
+  Rows<kDim> rows[kTiles];
+  Rows<kDim> grads[kTiles];
   QUERN_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    const int t = warp_first + half * 8 + group();
-    if (t >= at.queries) continue;
-    const int64_t row = (block_z() * at.heads + head) * at.queries + t;
-    lse[half] = base_two(a.lse[row]);
-    delta[half] = a.delta[row];
+  for (int m = 0; m < kTiles; ++m) {
+    const int row = (warp_index() * kTiles + m) * kRows;
+    load_rows<kDim>(rows[m], query_tile + row * pitch_of(kDim));
+    load_rows<kDim>(grads[m], grad_tile + row * pitch_of(kDim));
   }
-  // Of the warp: keys that any query sees, and that all see.
-  const Span seen = keys_of(at, s, warp_first, kRows);
-  const int all_from = query_of(at, block_z(), warp_first + kRows - 1, head).low;
-  const int all_end = at.segments == nullptr ? query_of(at, block_z(), warp_first, head).high : 0;
-  const int seen_end = warp_first < at.queries ? static_cast<int>(seen.end) : 0;
-  const int seen_from = static_cast<int>(seen.begin);
-  const float keep = keep_scale(at);
-  float sums[1][kDim / 8][4] = {};
+  barrier();
+  stages.begin_copy(at, walk.begin, 0);
+  const WarpKeys seen = warp_keys(at, s, warp_first, kWarpRows, head);
+  float sums[kTiles][kDim / 8][4] = {};
   int stage = 0;
   QUERN_ROLLED
   for (int tile = walk.begin; tile < walk.end; tile += kKeys) {
@@ -78,36 +111,32 @@ QUERN_DEVICE void backward_q(const Backward& a) {
     QUERN_ROLLED
     for (int j = 0; j < kKeys; j += 8 * kColumns) {
       const int key = tile + j;
-      if (key >= seen_end || key + 8 * kColumns <= seen_from) continue;
+      if (!seen.any(key, 8 * kColumns)) continue;
       const BFloat16* keys = stages.keys(stage) + j * pitch_of(kDim);
-      float scores[1][kColumns][4];
-      float weight_grads[1][kColumns][4];
-      score<kDim, 1, kColumns>(rows, keys, scores);
-      score<kDim, 1, kColumns>(grads, stages.values(stage) + j * pitch_of(kDim), weight_grads);
-      if (at.alibi_slopes != nullptr) add_bias<kColumns>(at, queries, key, scores[0]);
-      if (key < all_from || key + 8 * kColumns > all_end)
-        select<kColumns>(seen_by<kColumns>(at, queries, key), -INFINITY, scores[0]);
-      if (at.dropout > 0)
-        select<kColumns>(kept_by<kColumns>(at, a.threshold, queries, key), 0, weight_grads[0]);
+      float scores[kTiles][kColumns][4];
+      float weight_grads[kTiles][kColumns][4];
+      score<kDim, kTiles, kColumns>(rows, keys, scores);
+      score<kDim, kTiles, kColumns>(grads, stages.values(stage) + j * pitch_of(kDim), weight_grads);
       QUERN_UNROLL
-      for (int n = 0; n < kColumns; ++n) {
-        QUERN_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const float weight = exp2_fast(scores[0][n][i] * (at.scale * kLog2E) - lse[i / 2]);
-          scores[0][n][i] = slope(weight, weight_grads[0][n][i], keep, delta[i / 2]);
-        }
+      for (int m = 0; m < kTiles; ++m) {
+        const auto of_tile = [&](int half) { return queries(m, half); };
+        slopes_of<kColumns>(a, of_tile, statistics[m], key, !seen.all(key, 8 * kColumns), scores[m],
+                            weight_grads[m]);
       }
-      add_values<kDim, 1, kColumns>(scores, keys, sums);
+      add_values<kDim, kTiles, kColumns>(scores, keys, sums);
     }
     stage = 1 - stage;
   }
   QUERN_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    const int t = warp_first + half * 8 + group();
-    if (t >= at.queries) continue;
-    write_sums<kDim>(sums[0], half, at.scale,
-                     a.q_grad + block_z() * at.q_batch + head * at.q_head + t * at.q_row,
-                     at.head_dim);
+  for (int m = 0; m < kTiles; ++m) {
+    QUERN_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      const int t = queries(m, half).t;
+      if (t >= at.queries) continue;
+      write_sums<kDim>(sums[m], half, at.scale,
+                       a.q_grad + block_z() * at.q_batch + head * at.q_head + t * at.q_row,
+                       at.head_dim);
+    }
   }
 }
 

@@ -72,7 +72,7 @@ const Case kCases[] = {
      .queries = 66,
      .head_dim = 32,
      .causal = false,
-     .lengths = {66, 64, 0}},
+     .lengths = {66, 63, 0}},
     {.name = "segments", .queries = 70, .segments = runs(70, 23)},
     {.name = "segments_not_causal", .queries = 70, .causal = false, .segments = runs(70, 64)},
     {.name = "alibi", .queries = 65, .alibi = true},

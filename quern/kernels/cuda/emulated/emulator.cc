@@ -123,26 +123,37 @@ bool release(Block& b, size_t first, size_t end, Waiting what) {
   return any;
 }
 
+/// Runs those of the threads first .. end - 1 that wait for nothing until they do, or are done.
+bool run_each(Block& b, size_t first, size_t end) {
+  bool ran = false;
+  for (size_t i = first; i < end; ++i) {
+    Fibre& fibre = b.fibres[i];
+    if (fibre.waiting != Waiting::kNothing) continue;
+    ran = true;
+    b.running = &fibre;
+    b.scheduler_switch.begin(fibre.stack.data(), fibre.stack.size());
+    swapcontext(&b.scheduler, &fibre.context);
+    b.scheduler_switch.end();
+  }
+  b.running = nullptr;
+  return ran;
+}
+
+/// A warp goes on as far as it can before the next begins, so that one that is not waited for where
+/// it should be has long overwritten, or not yet written, what others read.
 void run_fibres(Block& b, size_t threads) {
   for (;;) {
     bool ran = false;
-    bool left = false;
-    for (size_t i = 0; i < threads; ++i) {
-      Fibre& fibre = b.fibres[i];
-      left = left || fibre.waiting != Waiting::kDone;
-      if (fibre.waiting != Waiting::kNothing) continue;
-      ran = true;
-      b.running = &fibre;
-      b.scheduler_switch.begin(fibre.stack.data(), fibre.stack.size());
-      swapcontext(&b.scheduler, &fibre.context);
-      b.scheduler_switch.end();
+    for (size_t first = 0; first < threads; first += kLanes) {
+      const size_t end = std::min(threads, first + kLanes);
+      do {
+        ran = run_each(b, first, end) || ran;
+      } while (release(b, first, end, Waiting::kWarp));
     }
-    b.running = nullptr;
-    for (size_t first = 0; first < threads; first += kLanes)
-      ran = release(b, first, std::min(threads, first + kLanes), Waiting::kWarp) || ran;
-    ran = release(b, 0, threads, Waiting::kBlock) || ran;
-    if (!left) return;
-    if (!ran) {
+    const auto done = [](const Fibre& fibre) { return fibre.waiting == Waiting::kDone; };
+    if (std::all_of(b.fibres.begin(), b.fibres.begin() + static_cast<int64_t>(threads), done))
+      return;
+    if (!release(b, 0, threads, Waiting::kBlock) && !ran) {
       throw Error("emulator",
                   fmt::format("{}: threads of a block wait for each other forever", b.kernel->name),
                   "let every thread reach the same barriers");
