@@ -64,7 +64,7 @@ const Case kCases[] = {
      .head_dim = 128,
      .causal = false},
     {.name = "not_causal", .queries = 130, .heads = 1, .kv_heads = 1, .causal = false},
-    {.name = "window", .queries = 130, .heads = 1, .kv_heads = 1, .window = 20},
+    {.name = "window", .queries = 130, .heads = 1, .kv_heads = 1, .window = 34},
     {.name = "window_of_all_sides", .queries = 130, .head_dim = 32, .causal = false, .window = 70},
     {.name = "lengths", .batch = 4, .queries = 70, .head_dim = 32, .lengths = {70, 40, 1, 0}},
     {.name = "lengths_not_causal",

@@ -4,6 +4,7 @@
 #include "quern/kernels/cuda/elementwise-inl.h"
 #include "quern/kernels/cuda/rows-inl.h"
 #include "quern/kernels/cuda/attention-inl.h"
+#include "quern/kernels/cuda/attention_fragments-inl.h"
 #include "quern/kernels/cuda/attention_mma-inl.h"
 #include "quern/kernels/cuda/attention_mma_backward-inl.h"
 #include "quern/kernels/cuda/attention_split-inl.h"
