@@ -78,7 +78,7 @@ class Bench:
         configure = ["cmake", "-S", ROOT, "-B", self.folder, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                      "-DQUERN_CUDA=on", "-DQUERN_BUILD_BENCHMARKS=ON"]
         for command in (configure, ["cmake", "--build", self.folder, "--target", "quern", "quern_graph_test",
-                                    "op_table_bench"]):
+                                    "quern_kernels_test", "op_table_bench"]):
             result = run(command)
             if result.returncode != 0:
                 print((result.stdout + result.stderr)[-4000:], file=sys.stderr)
@@ -87,10 +87,10 @@ class Bench:
         image = (self.folder / "quern_kernels.fatbin").stat().st_size
         self.line("build", f"{time.monotonic() - begin:.0f} s, kernels {image / 1e6:.1f} MB", "builds", True)
 
-    def test(self, prefix, what, environment, suite="CudaOpTable"):
-        program = self.folder / "rooms/graph/quern_graph_test"
+    def test(self, prefix, what, environment, suite="CudaOpTable", room="graph"):
+        program = self.folder / f"rooms/{room}/quern_{room}_test"
         if not program.exists():
-            raise Skipped("the build stage has not made quern_graph_test")
+            raise Skipped(f"the build stage has not made quern_{room}_test")
         result = run([*prefix, program, f"--gtest_filter=*{suite}*", "--gtest_brief=1"],
                      env={**os.environ, **environment}, cwd=ROOT)
         passed = [text for text in result.stdout.splitlines() if "PASSED" in text]
@@ -110,6 +110,7 @@ class Bench:
         self.test([], "ops on the GPU, activations in bf16, within 1e-2", {"QUERN_TEST_GPU": "bf16"}, "CudaBFloat16")
         self.test([], "own products on the GPU, without cuBLASLt", {"QUERN_TEST_GPU": "float32", "QUERN_CUDA_BLAS": "0"},
                   "CudaOwnProducts")
+        self.test([], "attention by cuDNN on the GPU against own", {"QUERN_TEST_GPU": "bf16"}, "CudnnShapes", "kernels")
 
     def sanitizer(self):
         self.need_gpu()

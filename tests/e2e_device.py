@@ -40,7 +40,8 @@ class Device(house.TestCase):
         environment = dict(house.ENVIRONMENT)
         if not has_gpu():
             environment["LD_LIBRARY_PATH"] = str(EMULATED)
-            environment["QUERN_CUDA_BLAS"] = "0"  # the emulated driver has no stream for it
+            environment["QUERN_CUDA_BLAS"] = "0"  # the emulated driver has no stream for them
+            environment["QUERN_CUDA_CUDNN"] = "0"
         return {"env": environment}
 
     @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")

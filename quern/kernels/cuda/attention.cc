@@ -6,6 +6,7 @@
 
 #include "quern/kernels/cuda/attention_mma.h"
 #include "quern/kernels/cuda/attention_tile.h"
+#include "quern/kernels/cuda/cudnn_attention.h"
 #include "quern/kernels/cuda/kernels.h"
 #include "quern/kernels/cuda/launch.h"
 #include "quern/tensor/buffer.h"
@@ -149,16 +150,17 @@ size_t attention_forward_scratch(const cpu::AttentionOf<T>& attention) {
   if constexpr (std::is_same_v<T, BFloat16>) {
     const auto floats =
         static_cast<size_t>(split_of(attention).shares(attention) * (attention.head_dim + 2));
-    return Buffer::align(floats * sizeof(float));
+    return std::max(Buffer::align(floats * sizeof(float)), cudnn_forward_scratch(attention));
   }
   return 0;
 }
 
 template <typename T>
 void attention_forward(const Context& context, const cpu::AttentionOf<T>& attention, T* out,
-                       float* lse, std::byte* scratch) {
+                       float* lse, [[maybe_unused]] std::byte* scratch) {
   if (attention.batch == 0 || attention.queries == 0) return;
   if constexpr (std::is_same_v<T, BFloat16>) {
+    if (context.cudnn != nullptr && context.cudnn->forward(attention, out, lse, scratch)) return;
     if (forward_on_tensor_cores(context, attention, out, lse, scratch)) return;
   }
   launch(context, name_of<T>("quern_attention_forward", "quern_attention_forward_bf16"),
@@ -168,8 +170,11 @@ void attention_forward(const Context& context, const cpu::AttentionOf<T>& attent
 
 template <typename T>
 size_t attention_backward_scratch(const cpu::AttentionOf<T>& attention) {
-  return Buffer::align(static_cast<size_t>(attention.batch * attention.heads * attention.queries) *
-                       sizeof(float));
+  size_t bytes = Buffer::align(
+      static_cast<size_t>(attention.batch * attention.heads * attention.queries) * sizeof(float));
+  if constexpr (std::is_same_v<T, BFloat16>)
+    bytes = std::max(bytes, cudnn_backward_scratch(attention));
+  return bytes;
 }
 
 template <typename T>
@@ -177,6 +182,11 @@ void attention_backward(const Context& context, const cpu::AttentionOf<T>& atten
                         const float* lse, const T* out_grad, T* q_grad, T* k_grad, T* v_grad,
                         std::byte* scratch) {
   if (attention.batch == 0 || attention.queries == 0) return;
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (context.cudnn != nullptr &&
+        context.cudnn->backward(attention, out, lse, out_grad, q_grad, k_grad, v_grad, scratch))
+      return;
+  }
   const arguments::AttentionBackward<T> arguments{
       attention, threshold_of(attention.dropout),   out,    lse,
       out_grad,  reinterpret_cast<float*>(scratch), q_grad, k_grad,

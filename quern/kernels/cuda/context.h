@@ -7,6 +7,7 @@
 namespace quern::kernels::cuda {
 
 class BlasPlans;
+class CudnnAttention;
 
 /// How products of matrices are computed; everything else is in float32.
 enum class Precision : uint8_t {
@@ -19,8 +20,9 @@ enum class Precision : uint8_t {
 /// trees: the same bits on the same GPU.
 struct Context {
   Driver& driver;
-  uint32_t* fault = nullptr;  // (1), shared with the host: see faults.h
-  BlasPlans* blas = nullptr;  // null: own kernels multiply
+  uint32_t* fault = nullptr;        // (1), shared with the host: see faults.h
+  BlasPlans* blas = nullptr;        // null: own kernels multiply
+  CudnnAttention* cudnn = nullptr;  // null: own kernels compute attention
   Precision precision = Precision::kFloat32;
   bool stochastic_rounding = false;  // of the weights' copies, in training
 };

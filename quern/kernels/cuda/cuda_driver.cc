@@ -10,6 +10,7 @@
 
 #include "quern/base/progress.h"
 #include "quern/kernels/cuda/blas_lt.h"
+#include "quern/kernels/cuda/cudnn_attention.h"
 #include "quern/kernels/cuda/driver_api.h"
 #include "quern/kernels/cuda/shared_library.h"
 
@@ -126,6 +127,7 @@ class CudaDriver : public Driver {
   }
   std::unique_ptr<CapturedGraph> end_capture() override;
   const BlasLt* blas() const override { return has_blas_ ? &blas_ : nullptr; }
+  const QuernCudnnLibrary* cudnn() const override { return find_cudnn_library(); }
   void* compute_stream() const override { return streams_[0]; }
   int architecture() const override { return architecture_; }
   size_t shared_limit() const override { return shared_limit_; }

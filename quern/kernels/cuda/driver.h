@@ -7,6 +7,8 @@
 
 #include "quern/tensor/device.h"
 
+struct QuernCudnnLibrary;
+
 namespace quern::kernels::cuda {
 
 struct BlasLt;
@@ -40,6 +42,8 @@ class Driver : public Device {
 
   /// cuBLASLt, or null: own kernels multiply.
   virtual const BlasLt* blas() const = 0;
+  /// libquern_cudnn, or null: own kernels compute attention. Looked for when it is asked for.
+  virtual const QuernCudnnLibrary* cudnn() const = 0;
   /// The compute queue as the vendor's libraries take it.
   virtual void* compute_stream() const = 0;
   /// Compute capability, 90 for 9.0.

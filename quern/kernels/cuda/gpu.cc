@@ -18,6 +18,10 @@ Gpu::Gpu(std::unique_ptr<Driver> driver, Precision precision, bool stochastic_ro
     blas_.emplace(*driver_, *driver_->blas());
     context_.blas = &*blas_;
   }
+  if (precision == Precision::kBf16) {
+    cudnn_ = CudnnAttention::open(*driver_);
+    context_.cudnn = cudnn_.get();
+  }
 }
 
 Fault Gpu::take_fault() {

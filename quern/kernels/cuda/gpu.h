@@ -5,14 +5,16 @@
 
 #include "quern/kernels/cuda/blas_plans.h"
 #include "quern/kernels/cuda/context.h"
+#include "quern/kernels/cuda/cudnn_attention.h"
 #include "quern/kernels/cuda/driver.h"
 #include "quern/kernels/cuda/faults.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::kernels::cuda {
 
-/// A GPU ready for kernels: the driver, the plans of its products, the word of faults. Shared by
-/// all executors over one ParameterStore; outlives their buffers.
+/// A GPU ready for kernels: the driver, the plans of its products and, in bfloat16, of its
+/// attention, the word of faults. Shared by all executors over one ParameterStore; outlives their
+/// buffers.
 class Gpu {
  public:
   /// `stochastic_rounding`: see Context.
@@ -32,6 +34,7 @@ class Gpu {
   std::unique_ptr<Driver> driver_;
   Buffer fault_;
   std::optional<BlasPlans> blas_;
+  std::unique_ptr<CudnnAttention> cudnn_;
   Context context_;
 };
 

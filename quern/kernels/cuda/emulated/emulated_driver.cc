@@ -116,5 +116,8 @@ std::unique_ptr<CapturedGraph> EmulatedDriver::end_capture() {
 }
 
 const BlasLt* EmulatedDriver::blas() const { return options_.blas ? &emulated_blas() : nullptr; }
+const QuernCudnnLibrary* EmulatedDriver::cudnn() const {
+  return options_.cudnn ? &emulated_cudnn() : nullptr;
+}
 
 }  // namespace quern::kernels::cuda

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quern/kernels/cuda/blas_lt.h"
+#include "quern/kernels/cuda/cudnn_library.h"
 #include "quern/kernels/cuda/driver.h"
 
 namespace quern::kernels::cuda {
@@ -22,6 +23,7 @@ class EmulatedDriver : public Driver {
   struct Options {
     size_t memory = size_t{1} << 30;
     bool blas = true;      // with an imitation of cuBLASLt
+    bool cudnn = false;    // with an imitation of libquern_cudnn
     int fail_launch = -1;  // the launch of that number fails
   };
   explicit EmulatedDriver(const Options& options);
@@ -44,6 +46,7 @@ class EmulatedDriver : public Driver {
   void begin_capture() override;
   std::unique_ptr<CapturedGraph> end_capture() override;
   const BlasLt* blas() const override;
+  const QuernCudnnLibrary* cudnn() const override;
   void* compute_stream() const override { return const_cast<EmulatedDriver*>(this); }
   int architecture() const override { return 90; }
   size_t shared_limit() const override { return 227 << 10; }
@@ -54,9 +57,12 @@ class EmulatedDriver : public Driver {
   int launches() const { return launches_; }
   int graph_launches() const { return graph_launches_; }
   int products() const { return products_; }
+  /// Runs of the imitation of libquern_cudnn.
+  int attentions() const { return attentions_; }
   int synchronizations() const { return synchronizations_; }
   const std::vector<std::string>& kernels_run() const { return kernels_run_; }
   void count_product() { ++products_; }
+  void count_attention() { ++attentions_; }
 
  private:
   friend class EmulatedGraph;
@@ -69,12 +75,15 @@ class EmulatedDriver : public Driver {
   std::vector<std::function<void()>> captured_;
   bool capturing_ = false;
   uint32_t events_ = 0;
-  int launches_ = 0, graph_launches_ = 0, products_ = 0, synchronizations_ = 0;
+  int launches_ = 0, graph_launches_ = 0, products_ = 0, attentions_ = 0, synchronizations_ = 0;
   std::vector<std::string> kernels_run_;
 };
 
 /// An imitation of cuBLASLt over an EmulatedDriver's memory: column-major, as the library. The
 /// stream it is given is the driver.
 const BlasLt& emulated_blas();
+
+/// An imitation of libquern_cudnn, in float64. The stream it is given is the driver.
+const QuernCudnnLibrary& emulated_cudnn();
 
 }  // namespace quern::kernels::cuda
