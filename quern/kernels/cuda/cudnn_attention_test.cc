@@ -205,7 +205,14 @@ constexpr Case kShapes[] = {
      .head_dim = 16,
      .causal = false,
      .window = 7},
-    {.name = "in_parts",
+    {.name = "in_parts_of_heads",
+     .batch = 1,
+     .queries = 16,
+     .keys = 16,
+     .heads = 8,
+     .kv_heads = 4,
+     .head_dim = 40},
+    {.name = "in_parts_of_samples",
      .batch = 3,
      .queries = 16,
      .keys = 16,
@@ -251,6 +258,7 @@ TEST(CudnnAttention, PlansAreMadeOnceAShape) {
     x.backward(context);
   }
   EXPECT_EQ(context.cudnn->size(), 2U);
+  EXPECT_EQ(e.driver->attention_plans(), 2);
   EXPECT_EQ(e.driver->attentions(), 6);
   EXPECT_TRUE(e.driver->kernels_run().empty()) << "and no own kernel runs";
   x.attention.scale *= 2;
@@ -303,8 +311,10 @@ TEST_P(CudnnRefusals, AreLeftToOwnKernels) {
   GetParam().change(x);
   EXPECT_EQ(cudnn_forward_scratch(x.attention) == 0, GetParam().known_in_advance);
   EXPECT_EQ(cudnn_backward_scratch(x.attention) == 0, GetParam().known_in_advance);
-  const Buffer scratch(attention_backward_scratch(x.attention), &e.gpu->driver(), Memory::kDevice);
-  attention_forward(context, x.attention, x.out.data(), x.lse.data(), nullptr);
+  // Enough for what is refused when it runs, too.
+  const Buffer scratch(attention_backward_scratch(x.attention) + 1024, &e.gpu->driver(),
+                       Memory::kDevice);
+  attention_forward(context, x.attention, x.out.data(), x.lse.data(), scratch.data());
   attention_backward(context, x.attention, x.out.data(), x.lse.data(), x.out_grad.data(),
                      x.grad.data(), x.grad.data() + 32, x.grad.data() + 64, scratch.data());
   EXPECT_EQ(e.driver->attentions(), 0);

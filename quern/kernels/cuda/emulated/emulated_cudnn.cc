@@ -31,7 +31,8 @@ const char* error_text = "";
 void* create(void* stream) { return stream; }
 void destroy(void*) {}
 
-void* plan(void*, const QuernCudnnAttention* attention, int backward) {
+void* plan(void* stream, const QuernCudnnAttention* attention, int backward) {
+  static_cast<EmulatedDriver*>(stream)->count_attention_plan();
   error_text = "no kernel for heads of 24 values";
   return attention->head_dim == 24 ? nullptr : new Plan{*attention, backward != 0};
 }

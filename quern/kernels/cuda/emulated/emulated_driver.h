@@ -57,12 +57,14 @@ class EmulatedDriver : public Driver {
   int launches() const { return launches_; }
   int graph_launches() const { return graph_launches_; }
   int products() const { return products_; }
-  /// Runs of the imitation of libquern_cudnn.
+  /// Runs of the imitation of libquern_cudnn, and plans that it was asked for.
   int attentions() const { return attentions_; }
+  int attention_plans() const { return attention_plans_; }
   int synchronizations() const { return synchronizations_; }
   const std::vector<std::string>& kernels_run() const { return kernels_run_; }
   void count_product() { ++products_; }
   void count_attention() { ++attentions_; }
+  void count_attention_plan() { ++attention_plans_; }
 
  private:
   friend class EmulatedGraph;
@@ -75,7 +77,8 @@ class EmulatedDriver : public Driver {
   std::vector<std::function<void()>> captured_;
   bool capturing_ = false;
   uint32_t events_ = 0;
-  int launches_ = 0, graph_launches_ = 0, products_ = 0, attentions_ = 0, synchronizations_ = 0;
+  int launches_ = 0, graph_launches_ = 0, products_ = 0, synchronizations_ = 0;
+  int attentions_ = 0, attention_plans_ = 0;
   std::vector<std::string> kernels_run_;
 };
 
