@@ -69,25 +69,49 @@ class Alone(house.TestCase):
         self.assertEqual(result.json["ranks"], 1)
 
 
-@unittest.skipUnless(MPIRUN and LIBRARY.exists(),
-                     "needs mpirun and libquern_mpi (Debian: openmpi-bin, libopenmpi-dev)")
-class Ranks(house.TestCase):
+class RankCase(house.TestCase):
+    """What tests of several ranks share."""
+
+    environment = ENVIRONMENT
+
     def arguments(self, run, *more, data=None):
         return ["train", data or self.text, "--out", run, "--quiet", "--json", "--threads", 1,
                 *more]
 
+    def run_ranks(self, ranks, *arguments):
+        if ranks == 1:
+            return self.run_ok(*arguments, env=self.environment)
+        done = subprocess.run([*launcher(ranks), *map(str, arguments)], capture_output=True,
+                              timeout=300, check=False, env=self.environment)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return house.Result(done.returncode, done.stdout, done.stderr.decode())
+
+    def cut_at(self, run, step, *arguments, ranks=2):
+        """A run of so many ranks, killed once its checkpoint of that step is there."""
+        command = launcher(ranks) if ranks > 1 else [house.QUERN]
+        process = subprocess.Popen([*command, *map(str, arguments)], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env=self.environment)
+        self.addCleanup(process.kill)
+        self.wait_until(lambda: (run / f"checkpoints/step-{step}.safetensors").exists())
+        for victim in processes_of(run).values() if ranks > 1 else [process.pid]:
+            os.kill(victim, signal.SIGKILL)
+        process.wait(timeout=60)
+        self.assertFalse((run / "metrics.json").exists(), "it finished too fast for this test")
+
+    def wait_until(self, holds, seconds=120):
+        deadline = time.monotonic() + seconds
+        while not holds():
+            self.assertLess(time.monotonic(), deadline, "waited for too long")
+            time.sleep(0.002)
+
+
+@unittest.skipUnless(MPIRUN and LIBRARY.exists(),
+                     "needs mpirun and libquern_mpi (Debian: openmpi-bin, libopenmpi-dev)")
+class Ranks(RankCase):
     def train_text(self, ranks, *more, steps=STEPS):
         run = self.folder / f"text-{ranks}-{len(list(self.folder.iterdir()))}"
         self.run_ranks(ranks, *self.arguments(run, *house.SMALL, *EVERY, "--steps", steps, *more))
         return run
-
-    def run_ranks(self, ranks, *arguments):
-        if ranks == 1:
-            return self.run_ok(*arguments)
-        done = subprocess.run([*launcher(ranks), *map(str, arguments)], capture_output=True,
-                              timeout=300, check=False, env=ENVIRONMENT)
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
-        return house.Result(done.returncode, done.stdout, done.stderr.decode())
 
     def test_exact_runs_are_the_same_bits(self):
         runs = {ranks: self.train_text(ranks, "--bit-exact") for ranks in (1, 2, 4)}
@@ -155,28 +179,11 @@ class Ranks(house.TestCase):
         for ranks in (4, 1, 2):
             with self.subTest(f"resumed by {ranks}"):
                 run = self.folder / f"resumed-{ranks}"
-                self.cut_at(run, 20)
+                self.cut_at(run, 20, *self.arguments(run, *house.SMALL, *EVERY, "--bit-exact",
+                                                     "--steps", 40))
                 self.run_ranks(ranks, *self.arguments(run, *house.SMALL, *EVERY, "--bit-exact",
                                                       "--steps", 40, "--resume"))
                 self.assertEqual(house.weights_hash(run), house.weights_hash(whole))
-
-    def cut_at(self, run, step):
-        """A run of two ranks, killed once its checkpoint of that step is there."""
-        arguments = self.arguments(run, *house.SMALL, *EVERY, "--bit-exact", "--steps", 40)
-        process = subprocess.Popen([*launcher(2), *map(str, arguments)], stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-        self.addCleanup(process.kill)
-        self.wait_until(lambda: (run / f"checkpoints/step-{step}.safetensors").exists())
-        for victim in processes_of(run).values():
-            os.kill(victim, signal.SIGKILL)
-        process.wait(timeout=60)
-        self.assertFalse((run / "metrics.json").exists(), "it finished too fast for this test")
-
-    def wait_until(self, holds, seconds=120):
-        deadline = time.monotonic() + seconds
-        while not holds():
-            self.assertLess(time.monotonic(), deadline, "waited for too long")
-            time.sleep(0.002)
 
     def test_a_batch_that_cannot_be_shared_is_refused(self):
         run = self.folder / "run"

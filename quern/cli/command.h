@@ -37,6 +37,11 @@ struct Invocation {
   Reporter* reporter = nullptr;
   /// Where --device cuda computes; null: the processor does. Outlives whatever the action makes.
   std::unique_ptr<kernels::cuda::Gpu> gpu;
+  /// Opens the GPU of --device cuda for a command that does not always take the first; may be
+  /// empty.
+  std::function<std::unique_ptr<kernels::cuda::Gpu>(kernels::cuda::Precision,
+                                                    bool stochastic_rounding)>
+      open_gpu;
   /// Called before standard output is written to; may be empty.
   std::function<void()> before_print;
   /// Called with the exit code after an error was reported; may be empty.

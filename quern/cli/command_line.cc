@@ -191,7 +191,8 @@ int run_command(const Command& command, std::vector<std::string> arguments,
       throw UsageError("bad_value", "stochastic_rounding = true rounds weights to bfloat16",
                        "add --set precision=bf16, or leave it out");
     }
-    invocation.gpu = kernels::cuda::open_gpu(precision, stochastic);
+    invocation.gpu = invocation.open_gpu ? invocation.open_gpu(precision, stochastic)
+                                         : kernels::cuda::open_gpu(precision, stochastic);
     invocation.reporter->note("device: " + invocation.gpu->driver().describe());
   }
   return action(invocation);

@@ -8,6 +8,7 @@
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
 #include "quern/run/run_folder.h"
+#include "quern/train/gpu_ranks.h"
 #include "quern/train/ranks.h"
 #include "quern/train/train.h"
 
@@ -20,6 +21,7 @@ struct Flags {
   std::vector<std::string> data;
   std::string out;
   bool resume = false;
+  std::shared_ptr<train::Ranks> ranks;  // where they were met already
 };
 
 /// "poems.txt.gz" -> "poems".
@@ -65,22 +67,31 @@ std::shared_ptr<train::Ranks> join_ranks(Invocation& invocation) {
   return ranks;
 }
 
-/// An error of all ranks is the root's to report: it ends the others while they wait here.
-train::TrainSummary train_as_rank(const train::TrainRequest& request, Reporter& reporter) {
+/// What `work` gives. An error of all ranks is the root's to report: it ends the others while they
+/// wait here.
+template <typename Work>
+auto as_rank(const train::Ranks& ranks, const Work& work) {
   try {
-    return train::train(request, reporter);
+    return work();
   } catch (const Error& error) {
-    if (request.ranks->root()) throw;
+    if (ranks.root()) throw;
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    throw Error(error.code(), fmt::format("rank {}: {}", request.ranks->rank(), error.what()),
-                error.hint(), error.exit_code());
+    throw Error(error.code(), fmt::format("rank {}: {}", ranks.rank(), error.what()), error.hint(),
+                error.exit_code());
   }
+}
+
+train::TrainSummary train_as_rank(const train::TrainRequest& request, Reporter& reporter) {
+  return as_rank(*request.ranks, [&] {
+    if (request.gpu != nullptr && request.ranks->size() > 1) request.ranks->join_gpus(*request.gpu);
+    return train::train(request, reporter);
+  });
 }
 
 int run_train(Invocation& invocation, const Flags& flags,
               std::chrono::steady_clock::time_point started) {
   train::TrainRequest request;
-  request.ranks = join_ranks(invocation);
+  request.ranks = flags.ranks ? flags.ranks : join_ranks(invocation);
   for (const std::string& path : flags.data) request.data.emplace_back(path);
   const fs::path run =
       flags.out.empty() ? default_run(request.data.front(), flags.resume) : fs::path(flags.out);
@@ -130,6 +141,12 @@ Action declare_train(Arguments& arguments, Invocation& invocation) {
                     {"--metric", "data.metric"},
                     {"--memory", "memory"},
                     {"--bit-exact", "bit_exact"}});
+  invocation.open_gpu = [flags, &invocation](kernels::cuda::Precision precision,
+                                             bool stochastic_rounding) {
+    flags->ranks = join_ranks(invocation);
+    return as_rank(*flags->ranks,
+                   [&] { return train::open_gpu(*flags->ranks, precision, stochastic_rounding); });
+  };
   return [flags, started](Invocation& in) { return run_train(in, *flags, started); };
 }
 

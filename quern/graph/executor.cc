@@ -262,13 +262,13 @@ struct Executor::Impl {
     return last;
   }
 
-  void start(bool accumulate, FunctionRef<void(int32_t)> after_step) {
+  void start(Replay::Kind kind, FunctionRef<void(int32_t)> after_step) {
     if (gpu_ == nullptr) {
-      run_steps(accumulate, after_step);
+      run_steps(kind.accumulates, after_step);
       return;
     }
     staging_->upload();
-    replay_->run(accumulate, [&] { run_steps(accumulate, [](int32_t) {}); });
+    replay_->run(kind, [&] { run_steps(kind.accumulates, after_step); });
     staging_->download();
   }
 
@@ -282,12 +282,6 @@ struct Executor::Impl {
     }
     const kernels::cuda::Fault fault = gpu_->take_fault();
     if (fault != kernels::cuda::kNoFault) throw_fault(p_.graph, fault);
-  }
-
-  void run(bool accumulate, FunctionRef<void(int32_t)> after_step) {
-    start(accumulate, after_step);
-    finish();
-    if (gpu_ != nullptr) after_step(static_cast<int32_t>(steps_.size()) - 1);
   }
 
   /// Of the parameters that the graph reads in BF16.
@@ -486,13 +480,14 @@ TensorView Executor::gradient(Value value) const {
 }
 
 void Executor::run(bool accumulate) {
-  impl_->run(accumulate, [](int32_t) {});
-}
-void Executor::run(bool accumulate, FunctionRef<void(int32_t step)> after_step) {
-  impl_->run(accumulate, after_step);
+  start(accumulate);
+  finish();
 }
 void Executor::start(bool accumulate) {
-  impl_->start(accumulate, [](int32_t) {});
+  impl_->start({.accumulates = accumulate}, [](int32_t) {});
+}
+void Executor::start(bool accumulate, FunctionRef<void(int32_t step)> after_step) {
+  impl_->start({.accumulates = accumulate, .followed = true}, after_step);
 }
 void Executor::finish() { impl_->finish(); }
 std::vector<int32_t> Executor::last_gradient_steps() const { return impl_->last_gradient_steps(); }

@@ -200,18 +200,44 @@ TEST(Replay, IsPlainThenCapturedThenLaunched) {
   Replay replay(driver, true);
   int queued = 0;
   const auto work = [&] { ++queued; };
-  replay.run(false, work);
-  EXPECT_FALSE(replay.captured(false));
-  replay.run(false, work);
-  EXPECT_TRUE(replay.captured(false));
-  replay.run(false, work);
+  replay.run({}, work);
+  EXPECT_EQ(driver.graph_launches(), 0);
+  replay.run({}, work);
+  EXPECT_EQ(driver.graph_launches(), 1);
+  replay.run({}, work);
   EXPECT_EQ(queued, 2);
   EXPECT_EQ(driver.graph_launches(), 2);
-  replay.run(true, work);
+  replay.run({.accumulates = true}, work);
   EXPECT_EQ(queued, 3) << "the accumulating kind has a graph of its own";
+  replay.run({.followed = true}, work);
+  EXPECT_EQ(queued, 4) << "so has the one that others queue work into";
   Replay plain(driver, false);
-  for (int i = 0; i < 3; ++i) plain.run(false, work);
-  EXPECT_EQ(queued, 6);
+  for (int i = 0; i < 3; ++i) plain.run({}, work);
+  EXPECT_EQ(queued, 7);
+}
+
+TEST(CudaExecutor, WhatFollowsAStepIsPartOfTheGraph) {
+  Device device;
+  Trained t(&device.gpu);
+  const auto first = static_cast<int32_t>(0);
+  int calls = 0;
+  int64_t* seen = nullptr;
+  const Buffer counter(sizeof(int64_t), device.driver, Memory::kShared);
+  seen = reinterpret_cast<int64_t*>(counter.data());
+  const auto follow = [&](int32_t step) {
+    ++calls;
+    if (step == first) device.driver->queue([seen] { ++*seen; });
+  };
+  int steps = 0;
+  for (int run = 1; run <= 4; ++run) {
+    t.executor->start(false, follow);
+    t.executor->finish();
+    EXPECT_EQ(*seen, run);
+    if (run == 1) steps = calls;
+    EXPECT_EQ(calls, run == 1 ? steps : 2 * steps) << "called when queued: plain and captured";
+  }
+  t.executor->run();
+  EXPECT_EQ(*seen, 4) << "a run that nothing follows has another graph";
 }
 
 }  // namespace

@@ -93,9 +93,11 @@ class Executor {
   void run(bool accumulate = false);
   void start(bool accumulate = false);
   void finish();
-  /// run(), which calls `after_step` after each step of the plan with its number. On a GPU, whose
-  /// work is queued whole, it is called once, with the last.
-  void run(bool accumulate, FunctionRef<void(int32_t step)> after_step);
+  /// start(), which calls `after_step` with the number of each step of the plan: on a processor
+  /// when it is done, on a GPU when it is queued. What is queued there by `after_step` becomes part
+  /// of the graph that later such runs launch, which do not call it again; so it must queue the
+  /// same each time.
+  void start(bool accumulate, FunctionRef<void(int32_t step)> after_step);
   /// For each parameter of the store, the last step that writes its gradient; -1: none does.
   std::vector<int32_t> last_gradient_steps() const;
 

@@ -2,14 +2,14 @@
 
 namespace quern::graph {
 
-void Replay::run(bool accumulate, FunctionRef<void()> queue_work) {
-  Kind& kind = kinds_[accumulate ? 1 : 0];
-  if (!capture_ || !kind.warm) {
+void Replay::run(Kind kind, FunctionRef<void()> queue_work) {
+  Kept& kept = kinds_[(kind.accumulates ? 1U : 0U) | (kind.followed ? 2U : 0U)];
+  if (!capture_ || !kept.warm) {
     queue_work();
-    kind.warm = true;
+    kept.warm = true;
     return;
   }
-  if (kind.graph == nullptr) {
+  if (kept.graph == nullptr) {
     driver_.begin_capture();
     try {
       queue_work();
@@ -22,9 +22,9 @@ void Replay::run(bool accumulate, FunctionRef<void()> queue_work) {
       }
       throw;
     }
-    kind.graph = driver_.end_capture();
+    kept.graph = driver_.end_capture();
   }
-  kind.graph->launch();
+  kept.graph->launch();
 }
 
 }  // namespace quern::graph

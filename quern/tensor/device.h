@@ -21,7 +21,8 @@ enum class Memory : uint8_t {
 };
 
 /// What a device is asked to do runs in order within a queue, and side by side across them.
-enum class Queue : uint8_t { kCompute, kCopy };
+enum class Queue : uint8_t { kCompute, kCopy, kExchange };
+inline constexpr size_t kQueues = 3;
 
 /// A point in a queue that another queue, or the host, can wait for.
 struct Event {
@@ -59,6 +60,7 @@ class Device {
   virtual void record(Event event, Queue queue) = 0;
   virtual void wait(Event event, Queue queue) = 0;  // `queue` goes on when the event is reached
   virtual void wait_for(Event event) = 0;           // the host does
+  virtual bool reached(Event event) = 0;            // the host looks, and goes on
   virtual void synchronize() = 0;                   // all queues
 };
 

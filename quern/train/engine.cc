@@ -10,8 +10,9 @@
 
 #include "quern/base/error.h"
 #include "quern/kernels/cpu/elementwise.h"
-#include "quern/kernels/cpu/optimizer.h"
 #include "quern/kernels/cuda/gpu.h"
+#include "quern/kernels/cuda/kernels.h"
+#include "quern/train/gpu_exchange.h"
 
 namespace quern::train {
 namespace {
@@ -41,8 +42,35 @@ size_t tree_levels(const EngineOptions& options, const Leaves& leaves) {
                        : 0;
 }
 
+/// Whether the norm is added up by units, which one optimizer alone need not.
+bool norm_by_units(const EngineOptions& options, const Shards& shards) {
+  return options.exact || shards.ranks() > 1;
+}
+
 OptimizerShare share_of(const EngineOptions& options, const Shards& shards, int rank) {
-  return {shards.owned(rank), options.exact || shards.ranks() > 1};
+  return {shards.owned(rank), norm_by_units(options, shards)};
+}
+
+/// Between the ranks; null for one.
+std::unique_ptr<GradientExchange> make_exchange(const EngineOptions& options, Ranks& ranks,
+                                                const Shards& shards,
+                                                const graph::ParameterStore& parameters,
+                                                const graph::Executor& train) {
+  if (ranks.size() == 1) return nullptr;
+  const std::vector<int32_t> whole_after = train.last_gradient_steps();
+  if (options.gpu == nullptr)
+    return std::make_unique<HostExchange>(ranks, shards, parameters.gradients(), whole_after);
+  if (ranks.gpus() == nullptr) {
+    throw Error("internal", "several ranks train on GPUs that were not joined",
+                "call Ranks::join_gpus() first");
+  }
+  return std::make_unique<GpuExchange>(*ranks.gpus(), shards, parameters.gradients(), whole_after,
+                                       GpuExchange::Options{.exact = options.exact});
+}
+
+size_t exchange_bytes(const EngineOptions& options, int ranks, size_t arena) {
+  return options.gpu == nullptr ? HostExchange::planned_bytes(ranks)
+                                : GpuExchange::planned_bytes(ranks, arena, {options.exact});
 }
 
 graph::ParameterStore make_store(const task::Problem& problem, const EngineOptions& options,
@@ -148,11 +176,14 @@ MemoryNeed memory_need(const task::Problem& problem, const EngineOptions& option
                      bytes_of(task::Use::kEvaluate, evaluation_rows(options), {});
   const size_t arena = store.arena_floats() * sizeof(float);
   need.parameters = 2 * arena + store.copy_bytes();
+  need.exchange =
+      exchange_bytes(options, ranks, store.arena_floats()) + tree_levels(options, leaves) * arena;
+  if (norm_by_units(options, shards))
+    need.exchange += UnitSquares::planned_bytes(shards, rank, device);
   need.optimizer =
       Optimizer::planned_bytes(options.optimizer, share_of(options, shards, rank), store, device);
-  if (device != DeviceKind::kCpu) return need;  // the rest stays the host's
-  need.parameters += (owned.end - owned.begin) * sizeof(float);
-  need.exchange = GradientExchange::planned_bytes(ranks) + tree_levels(options, leaves) * arena;
+  // The best so far is the host's.
+  if (device == DeviceKind::kCpu) need.parameters += (owned.end - owned.begin) * sizeof(float);
   return need;
 }
 
@@ -201,12 +232,11 @@ Engine::Engine(task::Problem& problem, const EngineOptions& options, ThreadPool&
       pool_(pool),
       best_(owned_values().size_bytes()) {
   std::copy(owned_values().begin(), owned_values().end(), best().begin());
+  Device* device = options_.gpu == nullptr ? nullptr : &options_.gpu->driver();
   for (size_t i = 0; i < tree_levels(options_, leaves_); ++i)
-    partial_sums_.emplace_back(parameters_.gradients().size_bytes());
-  if (ranks_.size() > 1) {
-    exchange_ = std::make_unique<GradientExchange>(ranks_, shards_, parameters_.gradients(),
-                                                   train_->last_gradient_steps());
-  }
+    partial_sums_.emplace_back(parameters_.gradients().size_bytes(), device, Memory::kDevice);
+  if (norm_by_units(options_, shards_)) squares_.emplace(shards_, ranks.rank(), parameters_, pool_);
+  exchange_ = make_exchange(options_, ranks_, shards_, parameters_, *train_);
 }
 
 std::span<float> Engine::owned_values() const {
@@ -250,17 +280,19 @@ double Engine::run_leaf(int64_t leaf, uint64_t first_sample, int64_t step) {
   const bool accumulate = !options_.exact && place > 0;
   // The last leaf makes gradients whole one by one; where leaves are added in a tree, only at the
   // end.
-  if (exchange_ && place == leaves_.each - 1 && partial_sums_.empty()) {
+  const bool exchanged = exchange_ && place == leaves_.each - 1 && partial_sums_.empty();
+  if (exchanged) {
     exchange_->begin();
-    train_->run(accumulate, [&](int32_t done) { exchange_->advance(done); });
+    train_->start(accumulate, [&](int32_t queued) { exchange_->advance(queued); });
   } else {
     train_->start(accumulate);
-    if (options_.gpu != nullptr) {  // which computes meanwhile
-      filled_ahead_ = sample_after(leaf, first_sample);
-      problem_.fill_training(*filled_ahead_, *train_);
-    }
-    train_->finish();
   }
+  if (options_.gpu != nullptr) {  // which computes meanwhile
+    filled_ahead_ = sample_after(leaf, first_sample);
+    problem_.fill_training(*filled_ahead_, *train_);
+  }
+  if (exchanged) exchange_->finish();
+  train_->finish();
   double sum = 0;
   for (const float loss : train_->output("nll").f32_span()) sum += static_cast<double>(loss);
   return sum;
@@ -272,13 +304,18 @@ void Engine::keep_partial_sum(int64_t leaf) {
   const auto place = static_cast<uint64_t>(leaf % leaves_.each);
   for (size_t level = 0; level < partial_sums_.size(); ++level) {
     auto* waiting = reinterpret_cast<float*>(partial_sums_[level].data());
-    if ((place >> level & 1U) == 0) {
+    const auto count = static_cast<int64_t>(gradients.size());
+    const bool waits = (place >> level & 1U) == 0;
+    if (options_.gpu != nullptr) {
+      const kernels::cuda::Context& context = options_.gpu->context();
+      kernels::cuda::scale(context, waits ? gradients.data() : waiting, count, 1,
+                           waits ? waiting : gradients.data(), !waits);
+    } else if (waits) {
       std::copy(gradients.begin(), gradients.end(), waiting);
-      return;
+    } else {
+      kernels::cpu::scale({pool_}, waiting, count, 1, gradients.data(), true);
     }
-    const kernels::cpu::Context context{pool_};
-    kernels::cpu::scale(context, waiting, static_cast<int64_t>(gradients.size()), 1,
-                        gradients.data(), true);
+    if (waits) return;
   }
 }
 
@@ -292,8 +329,9 @@ double Engine::run_step(uint64_t first_sample, int64_t step) {
     losses[static_cast<size_t>(leaf)] = run_leaf(leaf, first_sample, step);
     keep_partial_sum(leaf);
   }
-  if (exchange_) {
-    if (!partial_sums_.empty()) exchange_->begin();
+  if (exchange_ && !partial_sums_.empty()) {
+    exchange_->begin();
+    exchange_->advance(GradientExchange::kAllSteps);
     exchange_->finish();
   }
   ranks_.sum(losses);
@@ -301,44 +339,20 @@ double Engine::run_step(uint64_t first_sample, int64_t step) {
 }
 
 /// Of the whole gradient, each rank squaring what it owns; the same bits for any number of ranks.
-float Engine::sum_of_norms() {
-  const std::span<const float> gradients = parameters_.gradients();
-  const Shards::Range owned = shards_.owned(ranks_.rank());
-  const kernels::cpu::Context context{pool_};
-  std::vector<double> squares(shards_.units().size());
-  std::vector<std::byte> scratch(
-      kernels::cpu::sum_of_squares_scratch(static_cast<int64_t>(Shards::kUnit)));
-  for (size_t i = 0; i < squares.size(); ++i) {
-    const Shards::Range range = shards_.units()[i].range;
-    if (range.begin < owned.begin || range.end > owned.end) continue;
-    squares[i] =
-        kernels::cpu::sum_of_squares(context, gradients.data() + range.begin,
-                                     static_cast<int64_t>(range.end - range.begin), scratch.data());
-  }
+float Engine::norm_of_all() const {
+  std::vector<double> squares = squares_->measure();
   ranks_.sum(squares);
   return static_cast<float>(std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0)));
 }
 
-/// Gives every rank what each owns.
 void Engine::share_values() {
-  if (ranks_.size() == 1) return;
-  constexpr size_t kPiece = size_t{1} << 24;
-  std::vector<Transport::Request> requests;
-  for (int owner = 0; owner < ranks_.size(); ++owner) {
-    const Shards::Range owned = shards_.owned(owner);
-    for (size_t begin = owned.begin; begin < owned.end; begin += kPiece) {
-      const auto piece = parameters_.values().subspan(begin, std::min(kPiece, owned.end - begin));
-      requests.push_back(ranks_.transport().broadcast(std::as_writable_bytes(piece), owner));
-    }
-  }
-  for (const Transport::Request request : requests) ranks_.wait(request);
+  if (exchange_) exchange_->share(parameters_.values());
 }
 
 double Engine::step(int64_t step, double learning_rate) {
   const double loss =
       run_step(static_cast<uint64_t>(step) * static_cast<uint64_t>(options_.batch), step);
-  const bool norm_given = options_.exact || ranks_.size() > 1;
-  optimizer_.step(step, learning_rate, norm_given ? sum_of_norms() : 0);
+  optimizer_.step(step, learning_rate, squares_ ? norm_of_all() : 0);
   share_values();
   return loss;
 }
@@ -433,11 +447,10 @@ size_t Engine::planned_bytes() const {
 size_t Engine::allocated_bytes() const {
   size_t bytes = parameters_.allocated_bytes() + train_->allocated_bytes() +
                  evaluate_->allocated_bytes() + optimizer_.allocated_bytes();
-  if (options_.gpu != nullptr) return bytes;  // the rest is the host's
-  bytes += best_.size();
   for (const Buffer& waiting : partial_sums_) bytes += waiting.size();
+  if (squares_) bytes += squares_->allocated_bytes();
   if (exchange_) bytes += exchange_->allocated_bytes();
-  return bytes;
+  return options_.gpu == nullptr ? bytes + best_.size() : bytes;
 }
 
 }  // namespace quern::train

@@ -15,6 +15,7 @@
 #include "quern/train/gradient_exchange.h"
 #include "quern/train/optimizer.h"
 #include "quern/train/ranks.h"
+#include "quern/train/unit_squares.h"
 
 namespace quern::train {
 
@@ -113,7 +114,7 @@ class Engine {
   double run_leaf(int64_t leaf, uint64_t first_sample, int64_t step);
   uint64_t sample_after(int64_t leaf, uint64_t first_sample) const;
   void keep_partial_sum(int64_t leaf);
-  float sum_of_norms();
+  float norm_of_all() const;
   void share_values();
   void swap_average();
   std::span<float> owned_values() const;
@@ -130,8 +131,9 @@ class Engine {
   std::unique_ptr<graph::Executor> evaluate_;
   Shards shards_;
   Optimizer optimizer_;
-  std::unique_ptr<GradientExchange> exchange_;
-  std::vector<Buffer> partial_sums_;  // exact: of 1, 2, 4 … leaves
+  std::optional<UnitSquares> squares_;          // where the norm is not the optimizer's to take
+  std::unique_ptr<GradientExchange> exchange_;  // null: alone
+  std::vector<Buffer> partial_sums_;            // exact: of 1, 2, 4 … leaves
   ThreadPool& pool_;
   Buffer best_;  // of what this rank owns; the host's
   // Where the next samples stand in train_ already, the first of them.

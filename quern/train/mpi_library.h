@@ -9,8 +9,9 @@ extern "C" {
 
 struct QuernMpiLibrary {
   int version;  // of this table
-  /// Initialises MPI. 0, or an MPI error code.
-  int (*start)(int* rank, int* size);
+  /// Initialises MPI; the local ones are among the ranks that share this machine's memory. 0, or an
+  /// MPI error code.
+  int (*start)(int* rank, int* size, int* local_rank, int* local_size);
   /// Each starts a transfer and returns its request; null on an error. Bytes and count fit an int.
   void* (*send)(const void* data, size_t bytes, int to);
   void* (*receive)(void* data, size_t bytes, int from);
@@ -28,7 +29,7 @@ const QuernMpiLibrary* quern_mpi_library();
 }
 
 namespace quern::train {
-inline constexpr int kMpiLibraryVersion = 1;
+inline constexpr int kMpiLibraryVersion = 2;
 inline constexpr const char* kMpiLibrarySymbol = "quern_mpi_library";
 inline constexpr const char* kMpiLibraryFile = "libquern_mpi.so";
 }  // namespace quern::train

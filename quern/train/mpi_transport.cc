@@ -20,11 +20,13 @@ namespace {
 class MpiTransport : public Transport {
  public:
   explicit MpiTransport(const QuernMpiLibrary& mpi) : mpi_(mpi) {
-    if (mpi_.start(&rank_, &size_) != 0) fail();
+    if (mpi_.start(&rank_, &size_, &local_rank_, &local_size_) != 0) fail();
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
+  int local_size() const override { return local_size_; }
   Request send(std::span<const std::byte> data, int to) override {
     return started(mpi_.send(data.data(), data.size(), to));
   }
@@ -56,7 +58,7 @@ class MpiTransport : public Transport {
   }
 
   const QuernMpiLibrary& mpi_;
-  int rank_ = 0, size_ = 1;
+  int rank_ = 0, size_ = 1, local_rank_ = 0, local_size_ = 1;
 };
 
 int number_of(const char* name) {

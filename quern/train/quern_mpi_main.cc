@@ -31,13 +31,20 @@ void* begin(Start start) {
   return failed(start(request.get())) ? nullptr : request.release();
 }
 
-int start(int* rank, int* size) {
+int start(int* rank, int* size, int* local_rank, int* local_size) {
   int provided = 0;
   const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   if (failed(code)) return code;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, rank);
   MPI_Comm_size(MPI_COMM_WORLD, size);
+  MPI_Comm local = MPI_COMM_NULL;
+  const int split =
+      MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, *rank, MPI_INFO_NULL, &local);
+  if (failed(split)) return split;
+  MPI_Comm_rank(local, local_rank);
+  MPI_Comm_size(local, local_size);
+  MPI_Comm_free(&local);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
+#include "quern/train/gpu_ranks.h"
 
 namespace quern::train {
 namespace {
@@ -20,7 +21,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kYield = std::chrono::microseconds(300);
 constexpr auto kShortSleep = std::chrono::microseconds(50);
 constexpr auto kLong = std::chrono::milliseconds(20);
-constexpr auto kLongSleep = std::chrono::milliseconds(1);
 constexpr auto kWatch = std::chrono::milliseconds(50);
 
 std::string machine_name() {
@@ -36,6 +36,7 @@ bool is_gone(pid_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
 
 }  // namespace
 
+Ranks::Ranks() = default;
 Ranks::Ranks(std::unique_ptr<Transport> transport) : transport_(std::move(transport)) {
   if (transport_) find_neighbours();
 }
@@ -45,10 +46,8 @@ Ranks::~Ranks() = default;
 void Ranks::find_neighbours() {
   const std::vector<double> machines = from_all(machine_id());
   const std::vector<double> processes = from_all(static_cast<double>(getpid()));
-  local_ = 0;
   for (size_t i = 0; i < machines.size(); ++i) {
     if (machines[i] != machine_id()) continue;
-    ++local_;
     const auto process = static_cast<pid_t>(processes[i]);
     // In another process namespace it cannot be watched from here.
     if (process != getpid() && !is_gone(process))
@@ -67,13 +66,13 @@ void Ranks::require_neighbours() const {
 }
 
 int Ranks::threads(int asked) const {
-  if (asked > 0 || local_ == 1) return asked;
+  if (asked > 0 || on_this_machine() == 1) return asked;
   const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  return std::max(1, all / local_);
+  return std::max(1, all / on_this_machine());
 }
 
-Ranks::Patience::Patience(const Ranks& ranks)
-    : ranks_(ranks), begin_(Clock::now()), checked_(begin_) {}
+Ranks::Patience::Patience(const Ranks& ranks, std::chrono::microseconds longest)
+    : ranks_(ranks), longest_(longest), begin_(Clock::now()), checked_(begin_) {}
 
 void Ranks::Patience::pause() {
   const auto now = Clock::now();
@@ -86,9 +85,9 @@ void Ranks::Patience::pause() {
     checked_ = now;
   }
   if (now - begin_ < kLong) {
-    std::this_thread::sleep_for(kShortSleep);
+    std::this_thread::sleep_for(std::min(kShortSleep, longest_));
   } else {
-    std::this_thread::sleep_for(kLongSleep);
+    std::this_thread::sleep_for(longest_);
   }
 }
 
@@ -129,6 +128,8 @@ std::string Ranks::from_root(std::string text) {
   return text;
 }
 
+void Ranks::join_gpus(kernels::cuda::Gpu& gpu) { gpus_ = std::make_unique<GpuRanks>(*this, gpu); }
+
 void Ranks::abort(int exit_code) {
   if (transport_) transport_->abort(exit_code);
 }
@@ -136,6 +137,8 @@ void Ranks::abort(int exit_code) {
 void Ranks::part() {
   if (!transport_) return;
   any(false);
+  if (gpus_) gpus_->communicator().close();
+  gpus_.reset();
   transport_->finish();
   transport_.reset();
 }

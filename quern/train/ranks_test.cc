@@ -190,8 +190,8 @@ TEST(GradientExchange, EveryOwnerHasTheSum) {
     as_ranks(count, [&](Ranks& ranks) {
       const Shards shards(store, count, false);
       std::vector<float> gradients(store.arena_floats());
-      GradientExchange exchange(ranks, shards, gradients, whole_after);
-      EXPECT_EQ(exchange.allocated_bytes(), GradientExchange::planned_bytes(count));
+      HostExchange exchange(ranks, shards, gradients, whole_after);
+      EXPECT_EQ(exchange.allocated_bytes(), HostExchange::planned_bytes(count));
       for (int round = 0; round < 2; ++round) {
         for (size_t i = 0; i < gradients.size(); ++i) gradients[i] = part(ranks.rank(), i);
         exchange.begin();

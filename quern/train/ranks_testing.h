@@ -66,6 +66,8 @@ class MemoryTransport : public Transport {
 
   int rank() const override { return rank_; }
   int size() const override { return hub_.size(); }
+  int local_rank() const override { return rank_; }
+  int local_size() const override { return hub_.size(); }
   Request send(std::span<const std::byte> data, int to) override {
     hub_.put(rank_, to, sent_[static_cast<size_t>(to)]++, data);
     return new Pending([] { return true; });

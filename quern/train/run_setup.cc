@@ -68,12 +68,6 @@ OpenedRun follow_root(const TrainRequest& request) {
 }  // namespace
 
 OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter& reporter) {
-  if (request.gpu != nullptr && request.ranks->size() > 1) {
-    throw UsageError("bad_value",
-                     fmt::format("--device cuda with {} ranks: ranks train on processors",
-                                 request.ranks->size()),
-                     "leave --device out, or start one process");
-  }
   if (!request.ranks->root()) return follow_root(request);
   const fs::path& folder = request.run;
   OpenedRun opened;
@@ -163,8 +157,7 @@ EngineOptions engine_options(const run::Options& options, kernels::cuda::Gpu* gp
   engine.batch = options.integer("train.batch");
   engine.accumulate = options.integer("train.accumulate");
   engine.seed = static_cast<uint64_t>(options.integer("seed"));
-  // On a GPU, where ranks are refused, the bits are the same anyway.
-  engine.exact = options.boolean("bit_exact") && gpu == nullptr;
+  engine.exact = options.boolean("bit_exact");
   const auto real = [&](std::string_view key) { return static_cast<float>(options.number(key)); };
   engine.optimizer.muon = options.text("train.optimizer") == "muon";
   engine.optimizer.beta1 = real("train.beta1");

@@ -17,6 +17,9 @@ class Transport {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  /// Among the ranks on this machine.
+  virtual int local_rank() const = 0;
+  virtual int local_size() const = 0;
   virtual Request send(std::span<const std::byte> data, int to) = 0;
   virtual Request receive(std::span<std::byte> data, int from) = 0;
   virtual Request broadcast(std::span<std::byte> data, int from) = 0;

@@ -299,6 +299,20 @@ struct MuonUpdate {
   float* parameter;
 };
 
+/// One chunk of the gradient, of all ranks: this one's in place, the others' one after the other.
+struct TreeAdd {
+  float* own;
+  float* incoming;  // (ranks - 1, stride)
+  int64_t stride, count;
+  int32_t rank, ranks;
+};
+struct UnitSquares {
+  const float* x;
+  const int64_t* bounds;  // (units + 1), rising
+  int64_t units;
+  double* squares;  // (units)
+};
+
 /// In the kernel of the epilogue, what the vendor's product leaves to a pass of its own.
 template <typename In, typename Out>
 struct Gemm {

@@ -190,7 +190,7 @@ bool BlasPlans::multiply(const BlasKey& key, const Operands& at) {
   const float beta = key.adds ? 1 : 0;
   check(library_.matmul(handle_, plan.desc, &one, at.b, plan.b, at.a, plan.a, &beta,
                         at.c != nullptr ? at.c : at.d, plan.c, at.d, plan.c, &plan.algorithm,
-                        workspace_.data(), workspace_.size(), driver_.compute_stream()),
+                        workspace_.data(), workspace_.size(), driver_.stream(Queue::kCompute)),
         "cublasLtMatmul");
   return true;
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "quern/kernels/cuda/blas_lt.h"
 #include "quern/kernels/cuda/cudnn_attention.h"
 #include "quern/kernels/cuda/driver_api.h"
+#include "quern/kernels/cuda/nccl.h"
 #include "quern/kernels/cuda/shared_library.h"
 
 namespace quern::kernels::cuda {
@@ -27,6 +29,7 @@ DriverApi find_driver(const SharedLibrary& library) {
       library.find("cuInit", api.init) && library.find("cuGetErrorString", api.error_string) &&
       library.find("cuDeviceGetCount", api.device_count) &&
       library.find("cuDeviceGet", api.device) && library.find("cuDeviceGetName", api.device_name) &&
+      library.find("cuDeviceGetUuid_v2", api.device_uuid) &&
       library.find("cuDeviceGetAttribute", api.device_attribute) &&
       library.find("cuDevicePrimaryCtxRetain", api.context_retain) &&
       library.find("cuDevicePrimaryCtxRelease_v2", api.context_release) &&
@@ -47,6 +50,7 @@ DriverApi find_driver(const SharedLibrary& library) {
       library.find("cuEventDestroy_v2", api.event_destroy) &&
       library.find("cuEventRecord", api.event_record) &&
       library.find("cuEventSynchronize", api.event_synchronize) &&
+      library.find("cuEventQuery", api.event_query) &&
       library.find("cuModuleLoadData", api.module_load) &&
       library.find("cuModuleUnload", api.module_unload) &&
       library.find("cuModuleGetFunction", api.module_function) &&
@@ -80,9 +84,52 @@ bool find_blas(const SharedLibrary& library, BlasLt& blas) {
 DevicePointer address(const void* data) { return reinterpret_cast<DevicePointer>(data); }
 void* pointer(DevicePointer data) { return reinterpret_cast<void*>(static_cast<uintptr_t>(data)); }
 
+/// libcuda.so.1 and what is called of it.
+struct DriverLibrary {
+  DriverLibrary();
+  /// GPUs that the driver shows this process; throws Error("no_cuda") where there is none.
+  int device_count() const;
+  void check(int status, const char* call, const std::string& device = "CUDA") const;
+
+  SharedLibrary library{"libcuda.so.1"};
+  DriverApi api;
+};
+
+DriverLibrary::DriverLibrary() {
+  if (kernel_image().empty()) {
+    no_cuda("this program was built without its kernels",
+            "build it where nvcc is found (CUDA 12 or 13), or use --device cpu");
+  }
+  if (!library.open()) {
+    no_cuda(fmt::format("NVIDIA's driver is not found ({})", library.reason()),
+            "install the driver, or use --device cpu");
+  }
+  api = find_driver(library);
+}
+
+int DriverLibrary::device_count() const {
+  int count = 0;
+  const int status = api.init(0);
+  if (status == 0) check(api.device_count(&count), "cuDeviceGetCount");
+  if (status == api::kNoDevice || (status == 0 && count == 0)) {
+    no_cuda("the driver sees no GPU", "see what nvidia-smi says, or use --device cpu");
+  }
+  check(status, "cuInit");
+  return count;
+}
+
+void DriverLibrary::check(int status, const char* call, const std::string& device) const {
+  if (status == 0) return;
+  const char* words = nullptr;
+  api.error_string(status, &words);
+  throw DeviceError(
+      fmt::format("{}: {} ({})", device, words != nullptr ? words : "unknown error", call),
+      "set QUERN_CUDA_CHECK=1 to wait after each op, which names the one that fails");
+}
+
 class CudaDriver : public Driver {
  public:
-  CudaDriver();
+  explicit CudaDriver(int ordinal);
   ~CudaDriver() override;
 
   std::string describe() const override {
@@ -118,6 +165,12 @@ class CudaDriver : public Driver {
   void wait_for(Event event) override {
     check(api_.event_synchronize(events_[event.index]), "cuEventSynchronize");
   }
+  bool reached(Event event) override {
+    const int status = api_.event_query(events_[event.index]);
+    if (status == api::kNotReady) return false;
+    check(status, "cuEventQuery");
+    return true;
+  }
   void synchronize() override { check(api_.context_synchronize(), "cuCtxSynchronize"); }
   void launch(const char* kernel, const LaunchSize& size, const void* arguments,
               size_t bytes) override;
@@ -128,31 +181,37 @@ class CudaDriver : public Driver {
   std::unique_ptr<CapturedGraph> end_capture() override;
   const BlasLt* blas() const override { return has_blas_ ? &blas_ : nullptr; }
   const QuernCudnnLibrary* cudnn() const override { return find_cudnn_library(); }
-  void* compute_stream() const override { return streams_[0]; }
+  const Nccl& nccl() override;
+  void* stream(Queue queue) const override { return streams_[static_cast<size_t>(queue)]; }
+  std::string identity() const override { return identity_; }
+  void enter_thread() override { check(api_.context_set(context_), "cuCtxSetCurrent"); }
   int architecture() const override { return architecture_; }
   size_t shared_limit() const override { return shared_limit_; }
 
-  void check(int status, const char* call) const;
+  void check(int status, const char* call) const {
+    driver_.check(status, call, name_.empty() ? "CUDA" : name_);
+  }
 
  private:
   friend class CudaGraph;
-  void open_device();
+  void open_device(int ordinal);
   void open_blas();
-  void* stream(Queue queue) const { return streams_[static_cast<size_t>(queue)]; }
   void* function_of(const char* kernel, size_t shared_bytes);
 
-  SharedLibrary library_{"libcuda.so.1"};
+  DriverLibrary driver_;
+  const DriverApi& api_ = driver_.api;
   SharedLibrary blas_library_{"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
-  DriverApi api_;
   BlasLt blas_;
   bool has_blas_ = false;
+  std::optional<SharedLibrary> nccl_library_;
+  Nccl nccl_;
   int device_ = 0;
-  std::string name_;
+  std::string name_, identity_;
   int architecture_ = 0;
   size_t shared_limit_ = 0;
   void* context_ = nullptr;
   void* module_ = nullptr;
-  void* streams_[2] = {};
+  void* streams_[kQueues] = {};
   std::vector<void*> events_;
   std::map<std::string, void*, std::less<>> functions_;
 };
@@ -166,7 +225,8 @@ class CudaGraph : public CapturedGraph {
   }
   ~CudaGraph() override { driver_.api_.graph_exec_destroy(graph_); }
   void launch() override {
-    driver_.check(driver_.api_.graph_launch(graph_, driver_.compute_stream()), "cuGraphLaunch");
+    driver_.check(driver_.api_.graph_launch(graph_, driver_.stream(Queue::kCompute)),
+                  "cuGraphLaunch");
   }
 
  private:
@@ -174,32 +234,24 @@ class CudaGraph : public CapturedGraph {
   void* graph_ = nullptr;
 };
 
-CudaDriver::CudaDriver() {
-  if (kernel_image().empty()) {
-    no_cuda("this program was built without its kernels",
-            "build it where nvcc is found (CUDA 12 or 13), or use --device cpu");
+CudaDriver::CudaDriver(int ordinal) {
+  const int count = driver_.device_count();
+  if (ordinal < 0 || ordinal >= count) {
+    no_cuda(fmt::format("there is no GPU {}: {} are seen, from 0 on", ordinal, count),
+            "see what nvidia-smi says");
   }
-  if (!library_.open()) {
-    no_cuda(fmt::format("NVIDIA's driver is not found ({})", library_.reason()),
-            "install the driver, or use --device cpu");
-  }
-  api_ = find_driver(library_);
-  open_device();
+  open_device(ordinal);
   open_blas();
 }
 
-void CudaDriver::open_device() {
-  int count = 0;
-  const int status = api_.init(0);
-  if (status == 0) check(api_.device_count(&count), "cuDeviceGetCount");
-  if (status == api::kNoDevice || (status == 0 && count == 0)) {
-    no_cuda("the driver sees no GPU", "see what nvidia-smi says, or use --device cpu");
-  }
-  check(status, "cuInit");
-  check(api_.device(&device_, 0), "cuDeviceGet");
+void CudaDriver::open_device(int ordinal) {
+  check(api_.device(&device_, ordinal), "cuDeviceGet");
   char name[256] = {};
   check(api_.device_name(name, sizeof(name), device_), "cuDeviceGetName");
   name_ = name;
+  DeviceUuid uuid{};
+  check(api_.device_uuid(&uuid, device_), "cuDeviceGetUuid");
+  for (const unsigned char byte : uuid.bytes) identity_ += fmt::format("{:02x}", byte);
   const auto attribute = [&](int which) {
     int value = 0;
     check(api_.device_attribute(&value, which, device_), "cuDeviceGetAttribute");
@@ -230,6 +282,15 @@ void CudaDriver::open_blas() {
   has_blas_ = blas_library_.open() && find_blas(blas_library_, blas_);
 }
 
+const Nccl& CudaDriver::nccl() {
+  if (!nccl_library_) {
+    prepare_nccl();
+    nccl_library_.emplace(std::initializer_list<const char*>{"libnccl.so.2", "libnccl.so"});
+    nccl_ = find_nccl(*nccl_library_);
+  }
+  return nccl_;
+}
+
 CudaDriver::~CudaDriver() {
   for (void* event : events_) api_.event_destroy(event);
   for (void* stream : streams_) {
@@ -237,15 +298,6 @@ CudaDriver::~CudaDriver() {
   }
   if (module_ != nullptr) api_.module_unload(module_);
   if (context_ != nullptr) api_.context_release(device_);
-}
-
-void CudaDriver::check(int status, const char* call) const {
-  if (status == 0) return;
-  const char* words = nullptr;
-  api_.error_string(status, &words);
-  throw DeviceError(fmt::format("{}: {} ({})", name_.empty() ? "CUDA" : name_,
-                                words != nullptr ? words : "unknown error", call),
-                    "set QUERN_CUDA_CHECK=1 to wait after each op, which names the one that fails");
 }
 
 std::byte* CudaDriver::allocate(size_t bytes, Memory memory) {
@@ -301,7 +353,7 @@ void CudaDriver::launch(const char* kernel, const LaunchSize& size, const void* 
   void* parameters[] = {const_cast<void*>(arguments)};
   check(api_.launch(function_of(kernel, size.shared_bytes), size.blocks_x, size.blocks_y,
                     size.blocks_z, size.threads, 1, 1, static_cast<unsigned>(size.shared_bytes),
-                    stream(Queue::kCompute), parameters, nullptr),
+                    stream(size.queue), parameters, nullptr),
         kernel);
 }
 
@@ -313,6 +365,8 @@ std::unique_ptr<CapturedGraph> CudaDriver::end_capture() {
 
 }  // namespace
 
-std::unique_ptr<Driver> open_cuda() { return std::make_unique<CudaDriver>(); }
+int gpu_count() { return DriverLibrary().device_count(); }
+
+std::unique_ptr<Driver> open_cuda(int ordinal) { return std::make_unique<CudaDriver>(ordinal); }
 
 }  // namespace quern::kernels::cuda

@@ -154,7 +154,7 @@ size_t CudnnAttention::size() const {
 std::unique_ptr<CudnnAttention> CudnnAttention::open(Driver& driver) {
   const QuernCudnnLibrary* library = driver.cudnn();
   if (library == nullptr) return nullptr;
-  void* handle = library->create(driver.compute_stream());
+  void* handle = library->create(driver.stream(Queue::kCompute));
   if (handle != nullptr)
     return std::unique_ptr<CudnnAttention>(new CudnnAttention(*library, handle));
   if (std::getenv(kWhere) != nullptr) no_cudnn(library->last_error());

@@ -9,7 +9,7 @@
 namespace quern::kernels::cuda {
 
 namespace api {
-inline constexpr int kOutOfMemory = 2, kNoDevice = 100, kNoBinary = 209;
+inline constexpr int kOutOfMemory = 2, kNoDevice = 100, kNoBinary = 209, kNotReady = 600;
 inline constexpr int kComputeMajor = 75, kComputeMinor = 76, kSharedOptIn = 97;
 inline constexpr int kConcurrentManaged = 89;
 inline constexpr int kMaxDynamicShared = 8;
@@ -18,6 +18,9 @@ inline constexpr int kCaptureRelaxed = 2;
 }  // namespace api
 
 using DevicePointer = unsigned long long;
+struct DeviceUuid {
+  unsigned char bytes[16];
+};
 
 struct DriverApi {
   int (*init)(unsigned) = nullptr;
@@ -25,6 +28,7 @@ struct DriverApi {
   int (*device_count)(int*) = nullptr;
   int (*device)(int*, int) = nullptr;
   int (*device_name)(char*, int, int) = nullptr;
+  int (*device_uuid)(DeviceUuid*, int) = nullptr;
   int (*device_attribute)(int*, int, int) = nullptr;
   int (*context_retain)(void**, int) = nullptr;
   int (*context_release)(int) = nullptr;
@@ -46,6 +50,7 @@ struct DriverApi {
   int (*event_destroy)(void*) = nullptr;
   int (*event_record)(void*, void*) = nullptr;
   int (*event_synchronize)(void*) = nullptr;
+  int (*event_query)(void*) = nullptr;
   int (*module_load)(void**, const void*) = nullptr;
   int (*module_unload)(void*) = nullptr;
   int (*module_function)(void**, void*, const char*) = nullptr;

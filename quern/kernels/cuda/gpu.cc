@@ -41,8 +41,8 @@ void Gpu::require_memory(size_t bytes, std::string_view what) {
       "--size");
 }
 
-std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding) {
-  return std::make_unique<Gpu>(open_cuda(), precision, stochastic_rounding);
+std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding, int ordinal) {
+  return std::make_unique<Gpu>(open_cuda(ordinal), precision, stochastic_rounding);
 }
 
 }  // namespace quern::kernels::cuda

@@ -39,6 +39,7 @@ class Gpu {
 };
 
 /// open_cuda(), made ready.
-std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding = false);
+std::unique_ptr<Gpu> open_gpu(Precision precision, bool stochastic_rounding = false,
+                              int ordinal = 0);
 
 }  // namespace quern::kernels::cuda

@@ -135,7 +135,7 @@ int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, 
   if (algorithm->data[0] != z.rows) return kInvalid;  // another product's
   const float factor = *static_cast<const float*>(alpha);
   const float keep = *static_cast<const float*>(beta);
-  auto* driver = static_cast<EmulatedDriver*>(stream);
+  auto* driver = &static_cast<EmulatedStream*>(stream)->driver;
   driver->count_product();
   driver->queue([=] {
     const bool tx = description.get(blas::kTransposeA) != 0;

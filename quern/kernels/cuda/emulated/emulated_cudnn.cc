@@ -28,11 +28,13 @@ struct Plan {
 
 const char* error_text = "";
 
+EmulatedDriver& driver_of(void* stream) { return static_cast<EmulatedStream*>(stream)->driver; }
+
 void* create(void* stream) { return stream; }
 void destroy(void*) {}
 
 void* plan(void* stream, const QuernCudnnAttention* attention, int backward) {
-  static_cast<EmulatedDriver*>(stream)->count_attention_plan();
+  driver_of(stream).count_attention_plan();
   error_text = "no kernel for heads of 24 values";
   return attention->head_dim == 24 ? nullptr : new Plan{*attention, backward != 0};
 }
@@ -80,7 +82,7 @@ double value(BFloat16 x) { return static_cast<double>(static_cast<float>(x)); }
 /// number before and after.
 template <typename Row>
 int run(void* stream, const Plan& plan, void* workspace, const Row& row) {
-  auto* driver = static_cast<EmulatedDriver*>(stream);
+  auto* driver = &driver_of(stream);
   driver->count_attention();
   driver->queue([plan, workspace, row] {
     std::memset(workspace, 0xFF, plan.workspace());
@@ -169,7 +171,7 @@ int backward(void* stream, void* made, const void* q, const void* k, const void*
              void* workspace) {
   const Plan plan = *static_cast<Plan*>(made);
   if (!plan.backward) return -1;
-  auto* driver = static_cast<EmulatedDriver*>(stream);
+  auto* driver = &driver_of(stream);
   driver->count_attention();
   const auto read = [](const void* x) { return static_cast<const BFloat16*>(x); };
   const auto written = [](void* x) { return static_cast<BFloat16*>(x); };

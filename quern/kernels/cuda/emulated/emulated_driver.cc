@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "quern/base/progress.h"
+#include "quern/kernels/cuda/emulated/emulated_nccl.h"
 #include "quern/kernels/cuda/emulator.h"
 
 namespace quern::kernels::cuda {
@@ -30,7 +32,9 @@ class EmulatedGraph : public CapturedGraph {
   std::vector<std::function<void()>> work_;
 };
 
-EmulatedDriver::EmulatedDriver(const Options& options) : options_(options) {
+EmulatedDriver::EmulatedDriver(const Options& options)
+    : options_(options),
+      streams_{{{*this, Queue::kCompute}, {*this, Queue::kCopy}, {*this, Queue::kExchange}}} {
   link_emulated_kernels();
 }
 EmulatedDriver::~EmulatedDriver() = default;
@@ -72,20 +76,44 @@ void EmulatedDriver::run(const std::function<void()>& work) {
   open(false);
 }
 
-void EmulatedDriver::queue(std::function<void()> work) {
-  if (capturing_) {
+void EmulatedDriver::queue(std::function<void()> work, Queue queue) {
+  if (capturing_ && captured(queue).takes_part) {
     captured_.push_back(std::move(work));
+    ++captured(queue).works;
   } else {
     run(work);
   }
 }
 
-void EmulatedDriver::copy(void* to, const void* from, size_t bytes, Queue) {
-  queue([=] { std::memcpy(to, from, bytes); });
+void EmulatedDriver::record(Event event, Queue queue) {
+  const bool inside = capturing_ && captured(queue).takes_part;
+  events_.at(event.index) = {inside ? captures_ : 0, queue, captured(queue).works};
 }
 
-void EmulatedDriver::fill_zero(void* to, size_t bytes, Queue) {
-  queue([=] { std::memset(to, 0, bytes); });
+void EmulatedDriver::wait(Event event, Queue queue) {
+  const Recorded& recorded = events_.at(event.index);
+  const bool inside = capturing_ && recorded.capture == captures_;
+  if (inside) {
+    captured(queue).takes_part = true;
+    ++captured(queue).works;
+    if (queue == Queue::kCompute) {
+      size_t& joined = captured(recorded.queue).joined;
+      joined = std::max(joined, recorded.works);
+    }
+  } else if (recorded.capture != 0) {
+    throw DeviceError("an event of a capture is waited for outside it", "record it again");
+  } else if (capturing_ && captured(queue).takes_part) {
+    throw DeviceError("a captured queue waits for what is outside the capture",
+                      "record the event in the capture");
+  }
+}
+
+void EmulatedDriver::copy(void* to, const void* from, size_t bytes, Queue on) {
+  queue([=] { std::memcpy(to, from, bytes); }, on);
+}
+
+void EmulatedDriver::fill_zero(void* to, size_t bytes, Queue on) {
+  queue([=] { std::memset(to, 0, bytes); }, on);
 }
 
 void EmulatedDriver::launch(const char* kernel, const LaunchSize& size, const void* arguments,
@@ -102,18 +130,28 @@ void EmulatedDriver::launch(const char* kernel, const LaunchSize& size, const vo
   std::memcpy(copy.data(), arguments, bytes);
   const emulator::Grid grid{size.blocks_x, size.blocks_y, size.blocks_z, size.threads,
                             size.shared_bytes};
-  queue([&found, grid, copy = std::move(copy)] { emulator::run(found, grid, copy.data()); });
+  queue([&found, grid, copy = std::move(copy)] { emulator::run(found, grid, copy.data()); },
+        size.queue);
 }
 
 void EmulatedDriver::begin_capture() {
   capturing_ = true;
+  ++captures_;
   captured_.clear();
+  queues_ = {};
+  captured(Queue::kCompute).takes_part = true;
 }
 
 std::unique_ptr<CapturedGraph> EmulatedDriver::end_capture() {
   capturing_ = false;
+  for (const Captured& queue : queues_) {
+    if (&queue != queues_.data() && queue.joined < queue.works)
+      throw DeviceError("a capture ends before a queue that takes part in it", "wait for it");
+  }
   return std::make_unique<EmulatedGraph>(*this, std::move(captured_));
 }
+
+const Nccl& EmulatedDriver::nccl() { return emulated_nccl(); }
 
 const BlasLt* EmulatedDriver::blas() const { return options_.blas ? &emulated_blas() : nullptr; }
 const QuernCudnnLibrary* EmulatedDriver::cudnn() const {

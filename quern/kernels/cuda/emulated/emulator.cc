@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "quern/base/error.h"
@@ -242,6 +243,9 @@ const Kernel& find_kernel(std::string_view name) {
 }
 
 void run(const Kernel& kernel, const Grid& grid, const void* arguments) {
+  // Fibres and shared memory are static: devices of several threads take turns.
+  static std::mutex turn;
+  const std::lock_guard lock(turn);
   // What shared memory holds at the start is not defined: here, NaN.
   std::vector<float> shared(grid.shared_bytes / sizeof(float) + 1);
   Place place;

@@ -11,6 +11,7 @@
 #include "quern/kernels/cuda/attention_split-inl.h"
 #include "quern/kernels/cuda/cast-inl.h"
 #include "quern/kernels/cuda/embedding-inl.h"
+#include "quern/kernels/cuda/exchange-inl.h"
 #include "quern/kernels/cuda/gemm-inl.h"
 #include "quern/kernels/cuda/movement-inl.h"
 #include "quern/kernels/cuda/optimizer-inl.h"

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -28,6 +30,15 @@ struct Allocation {
   size_t bytes;
   Memory memory;
 };
+
+int number_in(const char* variable, int otherwise) {
+  const char* said = std::getenv(variable);
+  return said == nullptr ? otherwise : std::atoi(said);
+}
+/// CUDA_VISIBLE_DEVICES shows one GPU alone, the one of that number.
+int shown_alone() { return number_in("CUDA_VISIBLE_DEVICES", -1); }
+/// QUERN_EMULATED_GPUS: how many a process sees; it uses one of them.
+int gpu_count() { return shown_alone() >= 0 ? 1 : number_in("QUERN_EMULATED_GPUS", 1); }
 
 EmulatedDriver& device() {
   static EmulatedDriver driver(EmulatedDriver::Options{.memory = kMemory, .blas = false});
@@ -67,6 +78,14 @@ int release(DevicePointer data) {
   return 0;
 }
 
+Queue queue_of(void* stream) {
+  return stream == nullptr ? Queue::kCompute
+                           : static_cast<quern::kernels::cuda::EmulatedStream*>(stream)->queue;
+}
+quern::Event event_of(void* event) {
+  return {static_cast<uint32_t>(reinterpret_cast<uintptr_t>(event) - 1)};
+}
+
 int handle(void** made) {
   static int any = 0;
   *made = &any;
@@ -83,11 +102,16 @@ int cuGetErrorString(int status, const char** text) {
   return 0;
 }
 int cuDeviceGetCount(int* count) {
-  *count = 1;
+  *count = gpu_count();
   return 0;
 }
-int cuDeviceGet(int* which, int) {
-  *which = 0;
+int cuDeviceGet(int* which, int ordinal) {
+  *which = ordinal;
+  return ordinal < gpu_count() ? 0 : kInvalid;
+}
+int cuDeviceGetUuid_v2(quern::kernels::cuda::DeviceUuid* uuid, int which) {
+  *uuid = {};
+  uuid->bytes[0] = static_cast<unsigned char>(which + std::max(0, shown_alone()));
   return 0;
 }
 int cuDeviceGetName(char* name, int bytes, int) {
@@ -124,22 +148,35 @@ int cuMemHostAlloc(void** data, size_t bytes, unsigned) {
   return status;
 }
 int cuMemFreeHost(void* data) { return release(reinterpret_cast<DevicePointer>(data)); }
-int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, void*) {
-  return status_of([&] { device().queue([=] { std::memset(pointer(to), value, bytes); }); });
+int cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, void* stream) {
+  return status_of(
+      [&] { device().queue([=] { std::memset(pointer(to), value, bytes); }, queue_of(stream)); });
 }
 int cuMemsetD8_v2(DevicePointer to, unsigned char value, size_t bytes) {
   return cuMemsetD8Async(to, value, bytes, nullptr);
 }
-int cuMemcpyAsync(DevicePointer to, DevicePointer from, size_t bytes, void*) {
-  return status_of([&] { device().copy(pointer(to), pointer(from), bytes, Queue::kCompute); });
+int cuMemcpyAsync(DevicePointer to, DevicePointer from, size_t bytes, void* stream) {
+  return status_of([&] { device().copy(pointer(to), pointer(from), bytes, queue_of(stream)); });
 }
-int cuStreamCreate(void** stream, unsigned) { return handle(stream); }
+int cuStreamCreate(void** stream, unsigned) {
+  static size_t made = 0;  // the program makes them in the order of Queue
+  *stream = device().stream(static_cast<Queue>(made++ % quern::kQueues));
+  return 0;
+}
 int cuStreamDestroy_v2(void*) { return 0; }
-int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
-int cuEventCreate(void** event, unsigned) { return handle(event); }
+int cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  return status_of([&] { device().wait(event_of(event), queue_of(stream)); });
+}
+int cuEventCreate(void** event, unsigned) {
+  *event = reinterpret_cast<void*>(static_cast<uintptr_t>(device().make_event().index) + 1);
+  return 0;
+}
 int cuEventDestroy_v2(void*) { return 0; }
-int cuEventRecord(void*, void*) { return 0; }
+int cuEventRecord(void* event, void* stream) {
+  return status_of([&] { device().record(event_of(event), queue_of(stream)); });
+}
 int cuEventSynchronize(void*) { return 0; }
+int cuEventQuery(void*) { return 0; }
 int cuModuleLoadData(void** module, const void* image) {
   // A fat binary begins with its magic number.
   uint32_t magic = 0;
@@ -155,13 +192,13 @@ int cuFuncSetAttribute(void*, int attribute, int) {
   return attribute == api::kMaxDynamicShared ? 0 : kInvalid;
 }
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads,
-                   unsigned threads_y, unsigned threads_z, unsigned shared, void*,
+                   unsigned threads_y, unsigned threads_z, unsigned shared, void* stream,
                    void** parameters, void**) {
   if (threads_y != 1 || threads_z != 1) return kInvalid;
   const auto& kernel = *static_cast<const emulator::Kernel*>(function);
   return status_of([&] {
-    device().launch(kernel.name, LaunchSize{x, y, z, threads, shared}, parameters[0],
-                    kernel.argument_bytes);
+    device().launch(kernel.name, LaunchSize{x, y, z, threads, shared, queue_of(stream)},
+                    parameters[0], kernel.argument_bytes);
   });
 }
 int cuStreamBeginCapture_v2(void*, int) {
