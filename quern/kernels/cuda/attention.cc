@@ -202,13 +202,14 @@ void attention_backward(const Context& context, const cpu::AttentionOf<T>& atten
          size_of(context, attention, attention.capacity, attention.kv_heads, 4), arguments);
 }
 
-#define QUERN_INSTANTIATE(T)                                                              \
-  template size_t attention_forward_scratch(const cpu::AttentionOf<T>&);                  \
-  template void attention_forward(const Context&, const cpu::AttentionOf<T>&, T*, float*, \
-                                  std::byte*);                                            \
-  template size_t attention_backward_scratch(const cpu::AttentionOf<T>&);                 \
-  template void attention_backward(const Context&, const cpu::AttentionOf<T>&, const T*,  \
-                                   const float*, const T*, T*, T*, T*, std::byte*);
+#define QUERN_INSTANTIATE(T)                                                                      \
+  template size_t attention_forward_scratch(const cpu::AttentionOf<T>&);                          \
+  template void attention_forward(const Context&, const cpu::AttentionOf<T>&, Written<T>, float*, \
+                                  std::byte*);                                                    \
+  template size_t attention_backward_scratch(const cpu::AttentionOf<T>&);                         \
+  template void attention_backward(const Context&, const cpu::AttentionOf<T>&, Read<T>,           \
+                                   const float*, Read<T>, Written<T>, Written<T>, Written<T>,     \
+                                   std::byte*);
 QUERN_INSTANTIATE(float)
 QUERN_INSTANTIATE(BFloat16)
 #undef QUERN_INSTANTIATE

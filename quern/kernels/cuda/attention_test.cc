@@ -1,5 +1,6 @@
 #include "quern/kernels/reference/attention.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -304,9 +305,10 @@ Names expected_kernels(const Case& c) {
   if (c.path == Path::kSplit) names = {"quern_attention_split" + width, "quern_attention_join"};
   if (c.path == Path::kPlain) names = {"quern_attention_forward_bf16"};
   names.emplace_back("quern_attention_delta_bf16");
-  for (const std::string of : {"q", "kv"}) {
-    names.push_back(c.backward == Path::kPlain ? "quern_attention_backward_" + of + "_bf16"
-                                               : "quern_attention_mma_backward_" + of + width);
+  for (const char* of : {"q", "kv"}) {
+    names.push_back(c.backward == Path::kPlain
+                        ? fmt::format("quern_attention_backward_{}_bf16", of)
+                        : fmt::format("quern_attention_mma_backward_{}{}", of, width));
   }
   return names;
 }

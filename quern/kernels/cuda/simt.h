@@ -123,6 +123,7 @@ QUERN_DEVICE uint32_t pack_bf16(float lower, float upper) {
 
 #endif
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a template's name cannot stand in any.
 /// The same kernel over float32 and, under its name with _bf16, over bfloat16: `a` is an
 /// Arguments<T>.
 #define QUERN_TYPED_KERNEL(name, Arguments) QUERN_FOR_TYPES(QUERN_KERNEL, name, Arguments)
@@ -135,6 +136,7 @@ QUERN_DEVICE uint32_t pack_bf16(float lower, float upper) {
   define(name##_bf16, Arguments<BFloat16>) { name##_of<BFloat16>(a); } \
   template <typename T>                                                \
   QUERN_DEVICE void name##_of(const Arguments<T>& a)
+// NOLINTEND(bugprone-macro-parentheses)
 
 namespace quern::kernels::cuda {
 

@@ -2,6 +2,8 @@
 // found when the tests are built; elsewhere there is nothing to compile here.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <type_traits>
 
 #include "quern/kernels/cuda/blas_lt.h"
@@ -73,12 +75,17 @@ static_assert(sizeof(NcclId) == sizeof(ncclUniqueId));
 template <typename Ours, typename Theirs>
 constexpr bool kSameCall = false;
 template <typename A, typename B>
-constexpr bool kSameArgument =
-    sizeof(A) == sizeof(B) && std::is_pointer_v<A> == std::is_pointer_v<B>;
+constexpr bool kSameArgument = std::equal_to<>()(sizeof(A), sizeof(B));
+template <typename A, typename B>
+constexpr bool kSameArgument<A*, B*> = true;
+template <typename A, typename B>
+constexpr bool kSameArgument<A*, B> = false;
+template <typename A, typename B>
+constexpr bool kSameArgument<A, B*> = false;
 template <typename R, typename... A, typename S, typename... B>
   requires(sizeof...(A) == sizeof...(B))
 constexpr bool kSameCall<R (*)(A...), S (*)(B...)> =
-    kSameArgument<R, S> && (kSameArgument<A, B> && ...);
+    kSameArgument<R, S> && std::min({true, kSameArgument<A, B>...});
 static_assert(kSameCall<decltype(Nccl::unique_id), decltype(&ncclGetUniqueId)>);
 static_assert(kSameCall<decltype(Nccl::comm_init), decltype(&ncclCommInitRank)>);
 static_assert(kSameCall<decltype(Nccl::comm_destroy), decltype(&ncclCommDestroy)>);

@@ -135,15 +135,18 @@ int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, 
   if (algorithm->data[0] != z.rows) return kInvalid;  // another product's
   const float factor = *static_cast<const float*>(alpha);
   const float keep = *static_cast<const float*>(beta);
+  // Bias and the value before the activation have D's type.
+  const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
+  auto* bias = reinterpret_cast<void*>(description.get(blas::kBiasPointer));
+  auto* aux = reinterpret_cast<void*>(description.get(blas::kAuxPointer));
+  const bool reads_bias = (epilogue & (blas::kEpilogueBias | blas::kEpilogueSumsOfB)) != 0;
+  const bool keeps = (epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux;
+  if ((reads_bias && bias == nullptr) || (keeps && aux == nullptr)) return kInvalid;
   auto* driver = &static_cast<EmulatedStream*>(stream)->driver;
   driver->count_product();
   driver->queue([=] {
     const bool tx = description.get(blas::kTransposeA) != 0;
     const bool ty = description.get(blas::kTransposeB) != 0;
-    const auto epilogue = static_cast<uint32_t>(description.get(blas::kEpilogue));
-    // Bias and the value before the activation have D's type.
-    auto* bias = reinterpret_cast<void*>(description.get(blas::kBiasPointer));
-    auto* aux = reinterpret_cast<void*>(description.get(blas::kAuxPointer));
     const uint64_t inner = tx ? x.rows : x.columns;
     if ((epilogue & blas::kEpilogueSumsOfB) != 0) {
       for (uint64_t column = 0; column < z.columns; ++column) {
@@ -161,8 +164,7 @@ int matmul(void*, void* desc, const void* alpha, const void* a, void* a_layout, 
         sum *= static_cast<double>(factor);
         if (keep != 0) sum += static_cast<double>(keep) * at(c, z, row, column);
         if ((epilogue & blas::kEpilogueBias) != 0) sum += value_at(bias, z.type, row);
-        if ((epilogue & blas::kEpilogueGeluAux) == blas::kEpilogueGeluAux)
-          put(aux, z.type, row + column * description.get(blas::kAuxStride), sum);
+        if (keeps) put(aux, z.type, row + column * description.get(blas::kAuxStride), sum);
         if ((epilogue & blas::kEpilogueGelu) != 0) sum = gelu_tanh(sum);
         put(d, z.type, row + column * static_cast<uint64_t>(z.stride), sum);
       }

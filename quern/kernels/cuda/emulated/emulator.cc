@@ -89,15 +89,25 @@ std::vector<Kernel>& kernels() {
   return known;
 }
 
+/// The fibre of the running thread. Throws Error where threads do not run as fibres.
+Fibre& running() {
+  Fibre* fibre = block().running;
+  if (fibre == nullptr)
+    throw Error("emulator", "a kernel that is not cooperative asks for its warp",
+                "define it with QUERN_COOPERATIVE_KERNEL");
+  return *fibre;
+}
+
 void enter_fibre() {
   Block& b = block();
-  b.running->at_switch.end();
-  b.scheduler_stack = b.running->at_switch.other_stack;
-  b.scheduler_bytes = b.running->at_switch.other_bytes;
+  Fibre& fibre = running();
+  fibre.at_switch.end();
+  b.scheduler_stack = fibre.at_switch.other_stack;
+  b.scheduler_bytes = fibre.at_switch.other_bytes;
   b.kernel->run(b.arguments);
-  b.running->waiting = Waiting::kDone;
-  b.running->at_switch.begin(b.scheduler_stack, b.scheduler_bytes, true);
-  swapcontext(&b.running->context, &b.scheduler);
+  fibre.waiting = Waiting::kDone;
+  fibre.at_switch.begin(b.scheduler_stack, b.scheduler_bytes, true);
+  swapcontext(&fibre.context, &b.scheduler);
 }
 
 void wait(Waiting what) {
@@ -208,7 +218,7 @@ Place& place() {
 void wait_for_block() { wait(Waiting::kBlock); }
 
 void publish(const Words& words) {
-  Fibre& fibre = *block().running;
+  Fibre& fibre = running();
   ++fibre.turn;
   fibre.words[fibre.turn % 2] = words;
   wait(Waiting::kWarp);
@@ -216,8 +226,9 @@ void publish(const Words& words) {
 
 Words published(int lane) {
   Block& b = block();
-  const int64_t first = b.running->place.thread / kLanes * kLanes;
-  return b.fibres[static_cast<size_t>(first + lane)].words[b.running->turn % 2];
+  const Fibre& fibre = running();
+  const int64_t first = fibre.place.thread / kLanes * kLanes;
+  return b.fibres[static_cast<size_t>(first + lane)].words[fibre.turn % 2];
 }
 
 void copy_async(void* to, const void* from, size_t bytes, bool inside) {
@@ -227,7 +238,7 @@ void copy_async(void* to, const void* from, size_t bytes, bool inside) {
   if (misaligned(to) || misaligned(from))
     throw Error("emulator", "an asynchronous copy is not aligned", "align rows to its bytes");
   std::memset(to, 0xFF, bytes);
-  block().running->copies.push_back({to, inside ? from : nullptr, bytes});
+  running().copies.push_back({to, inside ? from : nullptr, bytes});
 }
 
 bool add_kernel(const Kernel& kernel) {
@@ -276,7 +287,7 @@ float shuffle_xor(float value, int lanes) {
 }
 
 void wait_copies() {
-  std::vector<emulator::Copy>& copies = emulator::block().running->copies;
+  std::vector<emulator::Copy>& copies = emulator::running().copies;
   for (const emulator::Copy& copy : copies) {
     if (copy.from != nullptr) {
       std::memcpy(copy.to, copy.from, copy.bytes);
