@@ -173,6 +173,27 @@ void add_heads(std::vector<OpCase>& cases) {
   tiled.head_dim = 16;
   tiled.scale = 0.25F;
   cases.push_back({OpCode::kAttention, "more rows than a tile", tiled, {normal({1, 150, 96})}});
+  // What tensor cores take over bfloat16, and how a GPU divides decoding.
+  AttentionAttrs wide;
+  wide.heads = 2;
+  wide.kv_heads = 1;
+  wide.head_dim = 64;
+  wide.scale = 0.125F;
+  wide.dropout = 0.2F;
+  cases.push_back({OpCode::kAttention,
+                   "heads of 64, grouped, dropout",
+                   wide,
+                   {normal({1, 70, 256}), {}, {}, {}, {}, {}, random_input()}});
+  AttentionAttrs decoding;
+  decoding.heads = 4;
+  decoding.kv_heads = 2;
+  decoding.head_dim = 32;
+  decoding.scale = 0.2F;
+  cases.push_back(
+      {OpCode::kAttention,
+       "one query over a long cache",
+       decoding,
+       {normal({1, 1, 256}), normal({1, 2, 200, 32}), normal({1, 2, 200, 32}), given({190})}});
 }
 
 void add_elementwise(std::vector<OpCase>& cases) {
