@@ -60,23 +60,6 @@ std::unique_ptr<task::TextProblem> make_problem() {
                                              random_stream(kVocabulary, 60, 2), 0, 1);
 }
 
-EngineOptions engine_options(bool exact, bool muon = false) {
-  EngineOptions options;
-  options.batch = 8;
-  options.exact = exact;
-  options.optimizer.muon = muon;
-  options.optimizer.ema = 0.9F;
-  return options;
-}
-
-/// What a run of some steps leaves on the root.
-struct Outcome {
-  std::vector<float> values;
-  std::vector<double> losses;
-  double validation = 0;
-  float norm = 0;
-};
-
 Outcome train(int count, const EngineOptions& options, int64_t steps,
               Precision precision = Precision::kFloat32) {
   Outcome outcome;
@@ -91,30 +74,32 @@ Outcome train(int count, const EngineOptions& options, int64_t steps,
         Engine engine(*problem, mine, pool, ranks);
         EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
         EXPECT_EQ(before - gpu.driver().free_bytes(), engine.planned_bytes());
-        std::vector<double> losses;
-        for (int64_t step = 0; step < steps; ++step) losses.push_back(engine.step(step, 1e-3));
+        std::vector<double> losses = train_steps(engine, steps);
         if (steps > 1) {
           EXPECT_GT(emulated(gpu).graph_launches(), 0) << "later steps are replays";
         }
-        const double validation = engine.evaluate(task::Part::kValidation).loss;
-        if (!ranks.root()) return;
-        const auto values = engine.parameters().values();
-        outcome = {{values.begin(), values.end()}, losses, validation, engine.gradient_norm()};
+        write_outcome(outcome, engine, ranks, std::move(losses));
       },
       precision);
   return outcome;
 }
 
-TEST(PlanExchange, CoversTheArenaInTheOrderOfBackward) {
+/// Of several units and less than one.
+graph::ParameterStore three_parameters() {
   graph::ParameterStore store;
   store.declare("first", Shape{400, 300}, graph::ParameterGroup::kMatrix);
   store.declare("second", Shape{500, 700}, graph::ParameterGroup::kMatrix);
   store.declare("bias", Shape{40}, graph::ParameterGroup::kVector);
   store.lay_out();
-  const std::vector<int32_t> whole_after = {5, 3, 4};
+  return store;
+}
+const std::vector<int32_t> kWholeAfter = {5, 3, 4};  // the steps that make them whole
+
+TEST(PlanExchange, CoversTheArenaInTheOrderOfBackward) {
+  const graph::ParameterStore store = three_parameters();
   for (const size_t most : {Shards::kUnit, 4 * Shards::kUnit}) {
     const Shards shards(store, 3, false);
-    const auto chunks = plan_exchange(shards, whole_after, most);
+    const auto chunks = plan_exchange(shards, kWholeAfter, most);
     std::vector<int> covered(store.arena_floats());
     int32_t last = -1;
     for (const ExchangeChunk& chunk : chunks) {
@@ -124,12 +109,12 @@ TEST(PlanExchange, CoversTheArenaInTheOrderOfBackward) {
       const auto owned = shards.owned(chunk.owner);
       EXPECT_TRUE(owned.begin <= chunk.range.begin && chunk.range.end <= owned.end);
       for (size_t i = chunk.range.begin; i < chunk.range.end; ++i) ++covered[i];
-      for (size_t i = 0; i < whole_after.size(); ++i) {
+      for (size_t i = 0; i < kWholeAfter.size(); ++i) {
         const auto& info = store.parameters()[i];
         const size_t end = info.offset + static_cast<size_t>(info.shape.elements());
         const auto part = common(chunk.range, {info.offset, end});
         if (part.begin < part.end) {
-          EXPECT_GE(chunk.whole_after, whole_after[i]) << info.name << " is sent too early";
+          EXPECT_GE(chunk.whole_after, kWholeAfter[i]) << info.name << " is sent too early";
         }
       }
     }
@@ -138,12 +123,7 @@ TEST(PlanExchange, CoversTheArenaInTheOrderOfBackward) {
 }
 
 TEST(CudaExchange, EveryOwnerHasTheSum) {
-  graph::ParameterStore store;
-  store.declare("first", Shape{400, 300}, graph::ParameterGroup::kMatrix);
-  store.declare("second", Shape{500, 700}, graph::ParameterGroup::kMatrix);
-  store.declare("bias", Shape{40}, graph::ParameterGroup::kVector);
-  store.lay_out();
-  const std::vector<int32_t> whole_after = {5, 3, 4};
+  const graph::ParameterStore store = three_parameters();
   const auto part = [](int rank, size_t i) {
     return static_cast<float>(static_cast<int>(i * 7 % 1000) - 500 + 1000 * rank);
   };
@@ -154,7 +134,7 @@ TEST(CudaExchange, EveryOwnerHasTheSum) {
         const Shards shards(store, count, false);
         const Buffer arena(store.arena_floats() * sizeof(float), &gpu.driver(), Memory::kShared);
         const std::span gradients(reinterpret_cast<float*>(arena.data()), store.arena_floats());
-        GpuExchange exchange(*ranks.gpus(), shards, gradients, whole_after, {.exact = exact});
+        GpuExchange exchange(*ranks.gpus(), shards, gradients, kWholeAfter, {.exact = exact});
         EXPECT_EQ(exchange.allocated_bytes(),
                   GpuExchange::planned_bytes(count, gradients.size(), {.exact = exact}));
         const auto owned = shards.owned(ranks.rank());
@@ -186,10 +166,10 @@ TEST(CudaExchange, EveryOwnerHasTheSum) {
 TEST(CudaRankEngine, ExactRanksGiveTheSameBits) {
   for (const bool muon : {false, true}) {
     SCOPED_TRACE(muon);
-    const Outcome one = train(1, engine_options(true, muon), 3);
+    const Outcome one = train(1, rank_options(true, muon), 3);
     // Eight run one leaf each, and exchange while it runs; two add four leaves first.
     for (const int count : muon ? std::vector{2} : std::vector{2, 8}) {
-      const Outcome many = train(count, engine_options(true, muon), 3);
+      const Outcome many = train(count, rank_options(true, muon), 3);
       EXPECT_TRUE(same_bits(one.values, many.values)) << count << " ranks";
       EXPECT_EQ(one.losses, many.losses);
       EXPECT_EQ(one.validation, many.validation);
@@ -199,8 +179,8 @@ TEST(CudaRankEngine, ExactRanksGiveTheSameBits) {
 }
 
 TEST(CudaRankEngine, ExactRanksGiveTheSameBitsInBFloat16) {
-  const Outcome one = train(1, engine_options(true), 3, Precision::kBf16);
-  const Outcome two = train(2, engine_options(true), 3, Precision::kBf16);
+  const Outcome one = train(1, rank_options(true), 3, Precision::kBf16);
+  const Outcome two = train(2, rank_options(true), 3, Precision::kBf16);
   EXPECT_TRUE(same_bits(one.values, two.values));
   EXPECT_EQ(one.losses, two.losses);
   EXPECT_EQ(one.norm, two.norm);
@@ -210,7 +190,7 @@ TEST(CudaRankEngine, ExactRanksGiveTheSameBitsInBFloat16) {
 TEST(CudaRankEngine, RanksAgreeWithinRounding) {
   for (const int64_t accumulate : {1, 6}) {
     SCOPED_TRACE(accumulate);
-    EngineOptions options = engine_options(false);
+    EngineOptions options = rank_options(false);
     options.accumulate = accumulate;
     options.batch = 12;
     const Outcome one = train(1, options, 4);
@@ -226,7 +206,7 @@ TEST(CudaRankEngine, CheckpointsPassBetweenRanksAndDevices) {
   const fs::path folder =
       fs::temp_directory_path() / ("quern_gpu_ranks_test." + std::to_string(getpid()));
   fs::create_directories(folder);
-  const EngineOptions options = engine_options(true);
+  const EngineOptions options = rank_options(true);
   const Outcome whole = train(1, options, 4);
   as_gpu_ranks(2, [&](Ranks& ranks, Gpu& gpu) {
     const auto problem = make_problem();
@@ -312,7 +292,7 @@ TEST(CudaRanks, TrainingWithoutThemJoinedIsRefused) {
     Gpu gpu(std::make_unique<EmulatedDriver>());
     const auto problem = make_problem();
     ThreadPool pool(1);
-    EngineOptions options = engine_options(false);
+    EngineOptions options = rank_options(false);
     options.gpu = &gpu;
     EXPECT_THROW(Engine(*problem, options, pool, ranks), Error);
   });

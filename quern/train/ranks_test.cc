@@ -32,23 +32,6 @@ std::unique_ptr<task::TextProblem> make_problem(int64_t vocabulary = 29) {
                                              random_stream(config.vocabulary, 300, 2), 0.1, 1);
 }
 
-EngineOptions engine_options(bool exact, bool muon = false) {
-  EngineOptions options;
-  options.batch = 8;
-  options.exact = exact;
-  options.optimizer.muon = muon;
-  options.optimizer.ema = 0.9F;
-  return options;
-}
-
-/// What a run of some steps leaves on the root.
-struct Outcome {
-  std::vector<float> values;
-  std::vector<double> losses;
-  double validation = 0;
-  float norm = 0;
-};
-
 Outcome train(int count, const EngineOptions& options, int64_t steps, int64_t vocabulary = 29) {
   Outcome outcome;
   as_ranks(count, [&](Ranks& ranks) {
@@ -56,12 +39,7 @@ Outcome train(int count, const EngineOptions& options, int64_t steps, int64_t vo
     ThreadPool pool(1);
     Engine engine(*problem, options, pool, ranks);
     EXPECT_EQ(engine.planned_bytes(), engine.allocated_bytes());
-    std::vector<double> losses;
-    for (int64_t step = 0; step < steps; ++step) losses.push_back(engine.step(step, 1e-3));
-    const double validation = engine.evaluate(task::Part::kValidation).loss;
-    if (!ranks.root()) return;
-    const auto values = engine.parameters().values();
-    outcome = {{values.begin(), values.end()}, losses, validation, engine.gradient_norm()};
+    write_outcome(outcome, engine, ranks, train_steps(engine, steps));
   });
   return outcome;
 }
@@ -220,9 +198,9 @@ TEST(GradientExchange, AddsInAPairwiseTree) {
 
 TEST(Engine, ExactRanksGiveTheSameBits) {
   for (const bool muon : {false, true}) {
-    const Outcome one = train(1, engine_options(true, muon), 6);
+    const Outcome one = train(1, rank_options(true, muon), 6);
     for (const int count : {2, 4, 8}) {
-      const Outcome many = train(count, engine_options(true, muon), 6);
+      const Outcome many = train(count, rank_options(true, muon), 6);
       EXPECT_TRUE(same_bits(one.values, many.values)) << count << " ranks";
       EXPECT_EQ(one.losses, many.losses);
       EXPECT_EQ(one.validation, many.validation);
@@ -232,9 +210,9 @@ TEST(Engine, ExactRanksGiveTheSameBits) {
 }
 
 TEST(Engine, RanksAgreeWithinRounding) {
-  const Outcome one = train(1, engine_options(false), 1);
+  const Outcome one = train(1, rank_options(false), 1);
   for (const int count : {2, 4}) {
-    const Outcome many = train(count, engine_options(false), 1);
+    const Outcome many = train(count, rank_options(false), 1);
     EXPECT_NEAR(one.losses[0], many.losses[0], 1e-6);
     EXPECT_NEAR(static_cast<double>(one.norm), static_cast<double>(many.norm), 1e-6);
     EXPECT_NEAR(one.validation, many.validation, 1e-6);
@@ -246,7 +224,7 @@ TEST(Engine, RanksRunThePlanOfTheScarcest) {
     const auto problem = make_problem();
     ThreadPool pool(1);
     Ranks alone;
-    EngineOptions options = engine_options(true);
+    EngineOptions options = rank_options(true);
     options.recompute = recompute;
     return Engine(*problem, options, pool, alone).flops_per_step();
   };
@@ -255,7 +233,7 @@ TEST(Engine, RanksRunThePlanOfTheScarcest) {
   as_ranks(2, [&](Ranks& ranks) {
     const auto problem = make_problem();
     ThreadPool pool(1);
-    EngineOptions options = engine_options(true);
+    EngineOptions options = rank_options(true);
     options.recompute = ranks.root() ? graph::Recompute{.light = 1} : graph::Recompute{.full = 2};
     const Engine engine(*problem, options, pool, ranks);
     EXPECT_EQ(2 * engine.flops_per_step(), whole);
@@ -264,7 +242,7 @@ TEST(Engine, RanksRunThePlanOfTheScarcest) {
 }
 
 TEST(Engine, RefusesABatchThatCannotBeShared) {
-  EngineOptions options = engine_options(false);
+  EngineOptions options = rank_options(false);
   EXPECT_THROW(divide_step(options, 3), UsageError);
   options.batch = 12;
   EXPECT_EQ(divide_step(options, 3).rows, 4);
@@ -339,7 +317,7 @@ TEST(Checkpoint, OfAnyNumberOfRanksLoadsInAnyOther) {
   for (const bool muon : {false, true}) {
     SCOPED_TRACE(muon);
     fs::create_directories(folder);
-    checkpoints_pass_between_ranks(folder, engine_options(true, muon));
+    checkpoints_pass_between_ranks(folder, rank_options(true, muon));
     fs::remove_all(folder);
   }
 }

@@ -8,11 +8,14 @@
 #include <mutex>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "quern/train/engine.h"
 #include "quern/train/ranks.h"
 
-// Ranks as threads of one process, for tests: the same calls as over MPI, messages through memory.
+// Ranks as threads of one process, for tests: the same calls as over MPI, messages through memory;
+// and a run of some steps as they make it.
 namespace quern::train {
 
 class MemoryHub {
@@ -123,6 +126,38 @@ inline void as_ranks(int count, const std::function<void(Ranks&)>& body) {
   for (std::thread& thread : threads) thread.join();
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
+}
+
+inline EngineOptions rank_options(bool exact, bool muon = false) {
+  EngineOptions options;
+  options.batch = 8;
+  options.exact = exact;
+  options.optimizer.muon = muon;
+  options.optimizer.ema = 0.9F;
+  return options;
+}
+
+/// What a run of some steps leaves on the root.
+struct Outcome {
+  std::vector<float> values;
+  std::vector<double> losses;
+  double validation = 0;
+  float norm = 0;
+};
+
+inline std::vector<double> train_steps(Engine& engine, int64_t steps) {
+  std::vector<double> losses;
+  for (int64_t step = 0; step < steps; ++step) losses.push_back(engine.step(step, 1e-3));
+  return losses;
+}
+
+/// Evaluates, as every rank must; `outcome` is the root's to write.
+inline void write_outcome(Outcome& outcome, Engine& engine, const Ranks& ranks,
+                          std::vector<double> losses) {
+  const double validation = engine.evaluate(task::Part::kValidation).loss;
+  if (!ranks.root()) return;
+  const auto values = engine.parameters().values();
+  outcome = {{values.begin(), values.end()}, std::move(losses), validation, engine.gradient_norm()};
 }
 
 }  // namespace quern::train

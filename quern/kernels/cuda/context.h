@@ -9,7 +9,7 @@ namespace quern::kernels::cuda {
 class BlasPlans;
 class CudnnAttention;
 
-/// How products of matrices are computed; everything else is in float32.
+/// What products of matrices are computed in; sums, losses and the optimizer are in float32.
 enum class Precision : uint8_t {
   kFloat32,
   kTf32,  // operands rounded to 10 bits of mantissa
