@@ -81,6 +81,30 @@ TEST(BlasPlans, AreMadeOnceAKind) {
   for (const float value : c) EXPECT_EQ(value, 32);
 }
 
+TEST(BlasPlans, AWeightsGradientBringsTheSumsOfItsFirstOperand) {
+  EmulatedDriver driver;
+  BlasPlans plans(driver, emulated_blas());
+  const Context context{.driver = driver};
+  // dW (2,4) = dYᵀ · X over 16 rows: dY holds 1 and 2, X holds 3.
+  std::vector<float> y_grad, x(16 * 4, 3), weight_grad(2 * 4, 100), sums(2, 7);
+  for (int row = 0; row < 16; ++row) y_grad.insert(y_grad.end(), {1, 2});
+  cpu::Gemm gemm;
+  gemm.m = gemm.lda = 2;
+  gemm.n = gemm.ldb = gemm.ldc = 4;
+  gemm.k = 16;
+  gemm.transpose_a = true;
+  gemm.a = y_grad.data();
+  gemm.b = x.data();
+  gemm.c = weight_grad.data();
+  for (const bool accumulate : {false, true}) {
+    gemm.accumulate = accumulate;
+    ASSERT_TRUE(plans.run_with_sums(context, gemm, sums.data()));
+    for (size_t i = 0; i < weight_grad.size(); ++i)
+      EXPECT_EQ(weight_grad[i], (i < 4 ? 48.0F : 96.0F) * (accumulate ? 2 : 1)) << i;
+    EXPECT_EQ(sums, (std::vector<float>{16, 32})) << "which are overwritten";
+  }
+}
+
 TEST(BlasPlans, AnEpilogueThatTheLibraryLacksIsLeft) {
   EmulatedDriver driver;
   BlasPlans plans(driver, emulated_blas());
