@@ -17,10 +17,24 @@ def parser_of(description, sets):
     parser.add_argument("--quern", default=os.environ.get("QUERN", "build/release/quern"))
     parser.add_argument("--only", choices=sets, action="append", help="this data set alone; may be given again")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=seeds, default="1", help="so many, from 1 on; or from one to another, as 2-3")
     parser.add_argument("--folds", type=int, default=0, help="score so many of the folds alone; 0: all")
     parser.add_argument("--option", action="append", default=[], help="a word more for quern train, as --option=--steps --option=100")
     return parser
+
+
+def seeds(text):
+    first, dash, last = text.partition("-")
+    return range(int(first), int(last) + 1) if dash else range(1, int(text) + 1)
+
+
+def mean_line(name, measure, scores, intervals):
+    """The line that ends a data set's seeds: the mean of each score, and the outermost ends of the seeds' intervals. `scores` and
+    `intervals` have a dictionary a seed."""
+    line = "  ".join(f"{who} {np.mean([each[who] for each in scores]):.4f}" for who in scores[0])
+    ends = "  ".join(f"quern - {who}: {min(each[who][0] for each in intervals):+.4f} to {max(each[who][1] for each in intervals):+.4f}"
+                     for who in intervals[0] if all(who in each for each in intervals))
+    return f"{name}, mean of {len(scores)} seeds: {measure}  {line}  {ends}".rstrip()
 
 
 def answers(options, folder, train, test, target, seed):

@@ -152,7 +152,7 @@ def main():
     for name, data, variance in asked_for(options):
         found = {rate: ([], []) for rate in rates}
         truths = []
-        for seed in range(1, options.seeds + 1):
+        for seed in options.seeds:
             for part, (train, test) in enumerate(data.parts(seed)):
                 truths.append(data.truth(test))
                 for rate in rates:

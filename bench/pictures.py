@@ -1,8 +1,8 @@
 """Pictures: training speed against PyTorch on the same model, Fashion-MNIST's official test, flowers by 5-fold.
 
     python bench/pictures.py speed FASHION [--steps 100] [--threads 1]
-    python bench/pictures.py fashion FASHION [--time 19m] [--steps N] [--seeds 1] [--threads 2]
-    python bench/pictures.py flowers FOLDER [--time 4m] [--steps N] [--seeds 1] [--threads 2]
+    python bench/pictures.py fashion FASHION [--time 19m] [--steps N] [--seeds 3] [--threads 2]
+    python bench/pictures.py flowers FOLDER [--time 4m] [--steps N] [--seeds 3] [--threads 2]
 
 FASHION is the folder of Fashion-MNIST's four IDX files (Debian's dataset-fashion-mnist has them), FOLDER one of pictures by
 class. `speed` trains Quern's default model for so many steps, then the model that it wrote (config.json) in PyTorch, on the
@@ -21,6 +21,7 @@ import tempfile
 import time
 
 import numpy as np
+from common import seeds
 
 
 def quern(options, *words):
@@ -115,7 +116,7 @@ def speed(options):
 
 
 def fashion(options):
-    for seed in range(1, options.seeds + 1):
+    for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
             run = pathlib.Path(folder) / "run"
             begin = time.monotonic()
@@ -153,7 +154,7 @@ def flowers(options):
 
     paths = sorted(path for path in options.data.glob("*/*") if path.is_file())
     labels = [path.parent.name for path in paths]
-    for seed in range(1, options.seeds + 1):
+    for seed in options.seeds:
         right = {"quern": 0, "linear 14 x 14": 0, "linear 32 x 32": 0}
         for fold, (train, test) in enumerate(StratifiedKFold(5, shuffle=True, random_state=seed).split(paths, labels)):
             parts = {"train": [paths[i] for i in train], "test": [paths[i] for i in test]}
@@ -182,7 +183,7 @@ def main():
     parser.add_argument("--time", help="of each training; by default 19m for fashion, 4m for flowers")
     parser.add_argument("--steps", type=int, help="of each training, instead of a time; by default 100 for speed")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=seeds, default="1", help="so many, from 1 on; or from one to another, as 2-3")
     parser.add_argument("--set", action="append", default=[], help="a key of quern train, as section.key=value")
     options = parser.parse_args()
     options.time = options.time or ("4m" if options.what == "flowers" else "19m")

@@ -1,6 +1,6 @@
 """Recommendation: Quern with its defaults against RecBole's SASRec on the same log and the same held-out items, in one run.
 
-    python bench/recommend.py DATA [--quern build/release/quern] [--time 5m] [--threads 2] [--seeds 1] [--recbole]
+    python bench/recommend.py DATA [--quern build/release/quern] [--time 5m] [--threads 2] [--seeds 3] [--recbole]
 
 DATA is the folder that holds online_retail.csv.gz. Each user's last interaction is the test and the one before it validation;
 all items are ranked and none is left out. Popularity and item-item come from Quern's own report of the same run. --recbole
@@ -15,6 +15,8 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+
+from common import seeds
 
 
 def quern(options, folder, seed):
@@ -83,13 +85,13 @@ def main():
     parser.add_argument("--quern", default="build/release/quern")
     parser.add_argument("--time", default="5m")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=seeds, default="1", help="so many, from 1 on; or from one to another, as 2-3")
     parser.add_argument("--recbole", action="store_true")
     options = parser.parse_args()
     options.data = pathlib.Path(options.data).resolve()
     if "/" in options.quern:
         options.quern = str(pathlib.Path(options.quern).resolve())
-    for seed in range(1, options.seeds + 1):
+    for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
             result = quern(options, folder, seed)
             shown = [f"quern {result['validation']['ndcg@10']:.4f}"]

@@ -1,12 +1,12 @@
 """Tables: Quern with its defaults against scikit-learn, XGBoost, LightGBM and CatBoost on the same splits, in one run.
 
-    python bench/tables.py DATA [--only NAME] [--threads 2] [--seeds 1] [--folds 0] [--option WORD]...
+    python bench/tables.py DATA [--only NAME] [--threads 2] [--seeds 3] [--folds 0] [--option WORD]...
 
 DATA is the folder of tables (adult_train.csv.gz, german_credit.csv, …). Needs numpy, pandas, scikit-learn, xgboost, lightgbm
 and catboost, all with their defaults. Adult is scored on its official test, California on a random fifth, the others by
 5-fold (German credit 10-fold) stratified cross-validation, pooled over folds. Prints one line a data set and seed: AUC (or
 RMSE) of each, and for AUC the paired bootstrap intervals of the differences to logistic regression, random forest, XGBoost
-and LightGBM.
+and LightGBM; after several seeds their mean, with the outermost ends of the intervals.
 """
 
 import tempfile
@@ -14,7 +14,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 from catboost import CatBoostClassifier, CatBoostRegressor
-from common import answers, paired, parser_of
+from common import answers, mean_line, paired, parser_of
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -86,7 +86,8 @@ def main():
     for name, table, features, target, positive, parts in chosen(options):
         numbers = [column for column in features if pd.api.types.is_numeric_dtype(table[column])]
         words = [column for column in features if column not in numbers]
-        for seed in range(1, options.seeds + 1):
+        said_scores, said_intervals = [], []
+        for seed in options.seeds:
             answered, truth, seconds = {}, [], 0
             with tempfile.TemporaryDirectory() as folder:
                 for train, test in parts(seed):
@@ -113,10 +114,15 @@ def main():
                     f"quern - {peer}: {low:+.4f} to {high:+.4f}" for peer, (low, high) in intervals.items())
             else:
                 scores = {peer: float(np.sqrt(np.mean((said - truth) ** 2))) for peer, said in answered.items()}
+                intervals = {}
                 extra = f"quern / lightgbm {scores['quern'] / scores['lightgbm']:.4f}"
             line = "  ".join(f"{peer} {score:.4f}" for peer, score in scores.items())
             print(f"{name} seed {seed}: {'AUC' if positive else 'RMSE'}  {line}  {extra}  training {seconds:.0f} s",
                   flush=True)
+            said_scores.append(scores)
+            said_intervals.append(intervals)
+        if len(said_scores) > 1:
+            print(mean_line(name, "AUC" if positive else "RMSE", said_scores, said_intervals), flush=True)
 
 
 if __name__ == "__main__":

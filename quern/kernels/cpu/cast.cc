@@ -1,43 +1,14 @@
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <type_traits>
 
 #include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cpu/movement.h"
+#include "quern/kernels/float16.h"
 
 namespace quern::kernels::cpu {
 namespace {
 
-float from_f16(uint16_t half) {
-  const int exponent = half >> 10 & 0x1F;
-  const int mantissa = half & 0x3FF;
-  const float sign = (half & 0x8000) != 0 ? -1.0F : 1.0F;
-  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
-  if (exponent == 31) return mantissa == 0 ? sign * INFINITY : NAN;
-  return sign * std::ldexp(static_cast<float>(mantissa + 0x400), exponent - 25);
-}
-
-uint16_t to_f16(float value) {
-  const auto sign = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16 & 0x8000U);
-  if (std::isnan(value)) return static_cast<uint16_t>(sign | 0x7E00U);
-  const float magnitude = std::fabs(value);
-  if (magnitude >= 65520.0F) return static_cast<uint16_t>(sign | 0x7C00U);
-  // In units of the last place; nearbyint rounds to nearest even, and a carry out of the mantissa
-  // lands in the exponent as it should.
-  if (magnitude < 0x1p-14F)
-    return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(magnitude * 0x1p24F)));
-  const int exponent = std::ilogb(magnitude);
-  const float mantissa = std::nearbyint(std::ldexp(magnitude, 10 - exponent));
-  const int bits = (exponent + 14) * 1024 + static_cast<int>(mantissa);
-  return static_cast<uint16_t>(sign | static_cast<uint16_t>(bits));
-}
-
-struct Half {
-  uint16_t bits;
-};
-
-float load(Half value) { return from_f16(value.bits); }
+float load(Float16 value) { return value; }
 float load(BFloat16 value) { return value; }
 template <typename T>
 T load(T value) {
@@ -45,10 +16,8 @@ T load(T value) {
 }
 template <typename To, typename From>
 To convert(From value) {
-  if constexpr (std::is_same_v<To, Half>) {
-    return Half{to_f16(static_cast<float>(value))};
-  } else if constexpr (std::is_same_v<To, BFloat16>) {
-    return BFloat16(static_cast<float>(value));
+  if constexpr (std::is_same_v<To, Float16> || std::is_same_v<To, BFloat16>) {
+    return To(static_cast<float>(value));
   } else {
     return static_cast<To>(value);
   }
@@ -78,7 +47,7 @@ RangeCast choose_to(DType to) {
     case DType::kF64:
       return cast_range<From, double>;
     case DType::kF16:
-      return cast_range<From, Half>;
+      return cast_range<From, Float16>;
     case DType::kBF16:
       return cast_range<From, BFloat16>;
     case DType::kI32:
@@ -95,7 +64,7 @@ RangeCast choose(DType from, DType to) {
     case DType::kF64:
       return choose_to<double>(to);
     case DType::kF16:
-      return choose_to<Half>(to);
+      return choose_to<Float16>(to);
     case DType::kBF16:
       return choose_to<BFloat16>(to);
     case DType::kI32:

@@ -2,45 +2,9 @@
 
 #include "quern/kernels/cuda/arguments.h"
 #include "quern/kernels/cuda/simt.h"
+#include "quern/kernels/float16.h"
 
 namespace quern::kernels::cuda {
-
-QUERN_DEVICE uint32_t bits_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof(bits));
-  return bits;
-}
-QUERN_DEVICE float float_of(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
-QUERN_DEVICE float from_half(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
-  const uint32_t exponent = half >> 10 & 0x1FU;
-  const uint32_t mantissa = half & 0x3FFU;
-  if (exponent == 0) {  // mantissa · 2^-24
-    const float magnitude = static_cast<float>(mantissa) * 5.9604644775390625e-8F;
-    return float_of(sign | bits_of(magnitude));
-  }
-  const uint32_t wide = exponent == 31 ? 255 : exponent + 112;
-  return float_of(sign | wide << 23 | mantissa << 13);
-}
-
-QUERN_DEVICE uint16_t to_half(float value) {
-  const uint32_t bits = bits_of(value);
-  const uint32_t sign = bits >> 16 & 0x8000U;
-  const uint32_t magnitude = bits & 0x7FFFFFFFU;
-  if (magnitude > 0x7F800000U) return static_cast<uint16_t>(sign | 0x7E00U);
-  if (magnitude >= 0x477FF000U) return static_cast<uint16_t>(sign | 0x7C00U);  // 65520 and above
-  if (magnitude < 0x38800000U) {
-    // Subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits.
-    return static_cast<uint16_t>(sign | (bits_of(float_of(magnitude) + 0.5F) - 0x3F000000U));
-  }
-  const uint32_t rounded = magnitude + 0xFFFU + (magnitude >> 13 & 1U);
-  return static_cast<uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
-}
 
 QUERN_DEVICE double load_as(const void* from, DType dtype, int64_t i) {
   switch (dtype) {
@@ -49,7 +13,7 @@ QUERN_DEVICE double load_as(const void* from, DType dtype, int64_t i) {
     case DType::kF64:
       return static_cast<const double*>(from)[i];
     case DType::kF16:
-      return static_cast<double>(from_half(static_cast<const uint16_t*>(from)[i]));
+      return static_cast<double>(static_cast<float>(static_cast<const Float16*>(from)[i]));
     case DType::kBF16:
       return static_cast<double>(static_cast<float>(static_cast<const BFloat16*>(from)[i]));
     case DType::kI32:
@@ -69,7 +33,7 @@ QUERN_DEVICE void store_as(void* to, DType dtype, int64_t i, double value) {
       static_cast<double*>(to)[i] = value;
       break;
     case DType::kF16:
-      static_cast<uint16_t*>(to)[i] = to_half(static_cast<float>(value));
+      static_cast<Float16*>(to)[i] = static_cast<float>(value);
       break;
     case DType::kBF16:
       static_cast<BFloat16*>(to)[i] = static_cast<float>(value);
@@ -105,7 +69,8 @@ QUERN_KERNEL(quern_narrow, arguments::Narrow) {
       const int64_t i = block * 8 + k;
       if (i >= a.count) break;
       const float value = a.from[i];
-      const uint32_t bits = bits_of(value);
+      uint32_t bits;
+      memcpy(&bits, &value, sizeof(bits));
       if (a.random == nullptr || (bits & 0x7F800000U) == 0x7F800000U) {  // infinities, NaN
         a.to[i] = value;
       } else {
