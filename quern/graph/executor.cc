@@ -224,7 +224,7 @@ struct Executor::Impl {
       };
       step.keeps = transfers(planned.keeps);
       step.adds = transfers(planned.adds);
-      step.kernel = kernel_of(entry, planned.backward);
+      step.kernel = kernel_of(entry, planned);
       step.call.attrs = &node.attrs;
       step.call.inputs = step.inputs;
       step.call.outputs = step.outputs;
@@ -237,15 +237,23 @@ struct Executor::Impl {
     }
   }
 
-  void (*kernel_of(const OpEntry& entry, bool backward) const)(const KernelCall&) {
-    if (p_.options.reference) return backward ? entry.reference_backward : entry.reference_forward;
-    if (gpu_ == nullptr) return backward ? entry.backward : entry.forward;
-    const auto kernel = backward ? entry.cuda.backward : entry.cuda.forward;
+  using Kernel = void (*)(const KernelCall&);
+  Kernel kernel_of(const OpEntry& entry, const PlannedStep& step) const {
+    const auto one_of = [&](Kernel forward, Kernel backward, Kernel both) {
+      return step.both ? both : step.backward ? backward : forward;
+    };
+    if (p_.options.reference) {
+      return one_of(entry.reference_forward, entry.reference_backward,
+                    entry.reference_forward_backward);
+    }
+    if (gpu_ == nullptr) return one_of(entry.forward, entry.backward, entry.forward_backward);
+    const Kernel kernel =
+        one_of(entry.cuda.forward, entry.cuda.backward, entry.cuda.forward_backward);
     if (kernel != nullptr) return kernel;
-    throw Error(
-        "no_kernel",
-        fmt::format("{} has no {} kernel for CUDA", entry.name, backward ? "backward" : "forward"),
-        "use --device cpu");
+    throw Error("no_kernel",
+                fmt::format("{} has no {} kernel for CUDA", entry.name,
+                            step.backward ? "backward" : "forward"),
+                "use --device cpu");
   }
 
   std::vector<int32_t> last_gradient_steps() const {
@@ -420,14 +428,18 @@ struct Executor::Impl {
 
   void check_nan(const Step& step) const {
     const bool backward = step.planned->backward;
-    const std::span<const TensorView> written = backward ? step.input_grads : step.outputs;
+    if (!backward || step.planned->both) check_nan(step, step.outputs, false);
+    if (backward) check_nan(step, step.input_grads, true);
+  }
+
+  void check_nan(const Step& step, std::span<const TensorView> written, bool gradients) const {
     for (size_t i = 0; i < written.size(); ++i) {
       const DType dtype = written[i].type.dtype;
       if (!written[i] || (dtype != DType::kF32 && dtype != DType::kBF16)) continue;
       std::vector<Buffer> copies;
       const TensorView tensor = on_host(written[i], copies);
       for (const float value : tensor.f32_span()) {
-        if (std::isnan(value)) throw_nan(p_.graph, *step.planned, i);
+        if (std::isnan(value)) throw_nan(p_.graph, *step.planned, i, gradients);
       }
     }
   }

@@ -174,6 +174,8 @@ struct DeviceKernels {
   size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
   void (*forward)(const KernelCall&) = nullptr;
   void (*backward)(const KernelCall&) = nullptr;
+  size_t (*forward_backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  void (*forward_backward)(const KernelCall&) = nullptr;
 };
 
 struct OpEntry {
@@ -194,10 +196,16 @@ struct OpEntry {
   size_t (*backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
   void (*forward)(const KernelCall&) = nullptr;
   void (*backward)(const KernelCall&) = nullptr;  // null: not differentiable
+  /// Forward and backward at once, of an op that makes the loss: what plans run where nothing comes
+  /// between the two. All inputs are there, and of the outputs those that the plan reads; gradients
+  /// are overwritten. Null: an op that has no such kernel.
+  size_t (*forward_backward_scratch)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
+  void (*forward_backward)(const KernelCall&) = nullptr;
   DeviceKernels cuda;
   /// The specification: plain loops in float64, forward and backward.
   void (*reference_forward)(const KernelCall&) = nullptr;
   void (*reference_backward)(const KernelCall&) = nullptr;
+  void (*reference_forward_backward)(const KernelCall&) = nullptr;
   /// Floating-point operations of one forward run; matrix products only. Null: none.
   double (*flops)(const Attrs&, std::span<const TensorType> inputs) = nullptr;
   /// Inputs that backward gives a gradient, and outputs it takes one from; masks. A plan refuses a

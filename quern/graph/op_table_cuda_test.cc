@@ -59,6 +59,15 @@ class CudaOpTable : public ::testing::TestWithParam<OpCase> {
                          (accumulate ? ", accumulated" : ""));
       }
     }
+    if (!bench.has_both()) return;
+    for (const bool in_place : {false, true}) {
+      const Bench::Both both = bench.both(Column::kCuda, in_place);
+      for (size_t i = 0; i < want.size(); ++i)
+        expect_close(both.outputs[i], want[i], tolerance, "at once, result " + std::to_string(i));
+      for (size_t i = 0; i < want_grads.size(); ++i)
+        expect_close(both.grads[i], want_grads[i], tolerance,
+                     "at once, gradient " + std::to_string(i));
+    }
   }
 
   ThreadPool pool_{1};
@@ -175,6 +184,12 @@ class CudaBFloat16 : public CudaOpTable {
         }
       }
     }
+    if (!narrow.has_both()) return;
+    const Bench::Both both = narrow.both(Column::kCuda, true);
+    for (size_t i = 0; i < want.size(); ++i)
+      expect_near(both.outputs[i], want[i], "at once, result " + std::to_string(i));
+    for (size_t i = 0; i < want_grads.size(); ++i)
+      expect_near(both.grads[i], want_grads[i], "at once, gradient " + std::to_string(i));
   }
 };
 

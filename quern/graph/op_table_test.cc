@@ -62,6 +62,24 @@ TEST_P(OpTable, SameOnEveryInstructionSet) {
   kernels::cpu::force_isa("");
 }
 
+TEST_P(OpTable, LossAndGradientAtOnceAreThoseOfTwo) {
+  const OpCase& c = GetParam();
+  Bench bench(c, pool_);
+  if (!bench.has_both()) return;
+  const std::vector<Tensor> want = bench.forward(Column::kCpu);
+  const std::vector<Tensor> want_grads = bench.backward(want, Column::kCpu, false);
+  for (const bool in_place : {false, true}) {
+    for (const Column column : {Column::kReference, Column::kCpu}) {
+      const float tolerance = column == Column::kCpu ? 0 : c.tolerance;
+      const Bench::Both got = bench.both(column, in_place);
+      for (size_t i = 0; i < want.size(); ++i)
+        expect_close(got.outputs[i], want[i], tolerance, "result " + std::to_string(i));
+      for (size_t i = 0; i < want_grads.size(); ++i)
+        expect_close(got.grads[i], want_grads[i], tolerance, "gradient " + std::to_string(i));
+    }
+  }
+}
+
 /// Central differences of the reference: h balances h² of truncation against float32 rounding of
 /// the outputs over h.
 TEST_P(OpTable, FiniteDifferences) {
@@ -128,6 +146,10 @@ TEST(OpTableEntries, AreComplete) {
       EXPECT_TRUE(entry.backward && entry.reference_backward && entry.differentiable_inputs)
           << "a differentiable op without a backward";
       EXPECT_TRUE(entry.cuda.backward) << "a differentiable op without a backward for CUDA";
+    }
+    if (entry.forward_backward != nullptr) {
+      EXPECT_TRUE(entry.reference_forward_backward && entry.cuda.forward_backward &&
+                  entry.forward_backward_scratch && entry.in_place_gradient >= 0);
     }
     EXPECT_TRUE(with_case.contains(entry.code)) << "an op without a test case";
     const uint32_t all = (1U << entry.max_inputs) - 1;

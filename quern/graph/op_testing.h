@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -132,6 +133,10 @@ class Bench {
     };
     forward_scratch_ = scratch(entry_.forward_scratch, entry_.cuda.forward_scratch);
     backward_scratch_ = scratch(entry_.backward_scratch, entry_.cuda.backward_scratch);
+    if (has_both()) {
+      both_scratch_ =
+          scratch(entry_.forward_backward_scratch, entry_.cuda.forward_backward_scratch);
+    }
   }
 
   uint32_t differentiable() const {
@@ -214,6 +219,46 @@ class Bench {
       change(grads[i], [](float value) { return value - 1.0F; });
     }
     return grads;
+  }
+
+  /// Whether the op makes a loss and its gradient at once.
+  bool has_both() const { return entry_.forward_backward != nullptr; }
+
+  /// Outputs by the kernel that makes the gradients, too, and those; with `in_place`, where the op
+  /// allows it, the gradient takes the place of a copy of its input.
+  struct Both {
+    std::vector<Tensor> outputs, grads;
+  };
+  Both both(Column column, bool in_place) {
+    Both result;
+    std::vector<Tensor> given;
+    auto input_views = views(inputs);
+    for (size_t i = 0; i < output_types_.size(); ++i) {
+      result.outputs.push_back(poisoned(output_types_[i]));
+      given.push_back((entry_.differentiable_outputs >> i & 1U) != 0 ? output_grads[i].clone()
+                                                                     : Tensor{});
+      given.back().type = output_types_[i];
+    }
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      result.grads.emplace_back();
+      if ((differentiable() >> i & 1U) == 0) continue;
+      result.grads.back() = in_place ? inputs[i].clone() : poisoned(inputs[i].type);
+      if (in_place) input_views[i] = result.grads.back().view();
+    }
+    const auto output_views = views(result.outputs);
+    const auto given_views = views(given);
+    const auto grad_views = views(result.grads);
+    const std::array<bool, kMaxInputs> add{};
+    KernelCall call = base_call(both_scratch_);
+    call.inputs = input_views;
+    call.outputs = output_views;
+    call.output_grads = given_views;
+    call.input_grads = grad_views;
+    call.accumulate = add;
+    run(call, column, entry_.reference_forward_backward, entry_.forward_backward,
+        entry_.cuda.forward_backward);
+    check_guard();
+    return result;
   }
 
   /// Σ output_grad · output in float64, of the reference.
@@ -301,6 +346,13 @@ class Bench {
       for (const TensorView& view : given[list]) {
         views[list].push_back(view);
         if (!view || view.type.bytes() == 0) continue;
+        const auto same = std::find_if(moved.begin(), moved.end(), [&](const Moved& other) {
+          return other.host.data == view.data;
+        });
+        if (same != moved.end()) {
+          views[list].back().data = same->device.data();
+          continue;
+        }
         Moved& copy = moved.emplace_back();
         copy.host = view;
         copy.device = Buffer(view.type.bytes(), &driver, Memory::kDevice);
@@ -335,7 +387,7 @@ class Bench {
   kernels::cuda::Gpu* gpu_;
   Types output_types_;
   uint32_t present_ = 0;
-  size_t forward_scratch_ = 0, backward_scratch_ = 0, scratch_bytes_ = 0;
+  size_t forward_scratch_ = 0, backward_scratch_ = 0, both_scratch_ = 0, scratch_bytes_ = 0;
   std::array<bool, kMaxOutputs> flows_{true, true, true};
   Buffer scratch_;
 };

@@ -114,7 +114,7 @@ class Planner {
   }
 
   /// One forward step a node; one backward step, in reverse, for every node between the loss and
-  /// what needs a gradient.
+  /// what needs a gradient. The loss's own may be one and the same.
   void order_steps() {
     for (size_t i = 0; i < g_.nodes().size(); ++i) {
       PlannedStep step;
@@ -149,6 +149,11 @@ class Planner {
       for (const Value input : node.inputs) {
         if (input && needs_[at(input)]) reached[at(input)] = true;
       }
+      if (runs_both(i, arriving)) {
+        p_.steps[i].backward = p_.steps[i].both = true;
+        p_.first_backward = producer_backward_[i] = static_cast<int32_t>(i);
+        continue;
+      }
       run_again(node.layer);
       PlannedStep step;
       step.node = static_cast<int32_t>(i);
@@ -156,6 +161,17 @@ class Planner {
       producer_backward_[i] = end();
       p_.steps.push_back(std::move(step));
     }
+  }
+
+  /// Whether the loss and its gradient come from one kernel: where the loss is made last, its
+  /// backward comes next, and what it is made of has no other gradient yet.
+  bool runs_both(size_t i, uint32_t arriving) const {
+    const Node& node = g_.nodes()[i];
+    const OpEntry& entry = op_entry(node.op);
+    if (entry.forward_backward == nullptr || i + 1 != g_.nodes().size() || arriving != 1)
+      return false;
+    const Value input = node.inputs[static_cast<size_t>(entry.in_place_gradient)];
+    return g_.info(input).kind == ValueKind::kComputed && !is_again_[at(input)];
   }
 
   bool makes_again(const Node& node) const {
@@ -230,7 +246,7 @@ class Planner {
     for (const PlannedStep& step : p_.steps) {
       const Node& node = node_of(step);
       const int32_t index = index_of(step);
-      if (!step.backward) {
+      if (!step.backward || step.both) {
         for (const Value input : node.inputs) {
           if (!input) continue;
           if (step.again) {
@@ -321,6 +337,11 @@ class Planner {
     const int32_t index = index_of(step);
     for (const Value input : node.inputs)
       step.inputs.push_back(input ? p_.values[at(input)] : Location{});
+    need_scratch(node, entry.forward_scratch, entry.cuda.forward_scratch);
+    place_outputs(step, node, entry, index);
+  }
+
+  void place_outputs(PlannedStep& step, const Node& node, const OpEntry& entry, int32_t index) {
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const Value output = node.outputs[k];
       Location& place = p_.values[at(output)];
@@ -331,7 +352,6 @@ class Planner {
       }
       step.outputs.push_back(place);
     }
-    need_scratch(node, entry.forward_scratch, entry.cuda.forward_scratch);
   }
 
   using Scratch = size_t (*)(const Attrs&, std::span<const TensorType>);
@@ -396,13 +416,16 @@ class Planner {
     const uint32_t present = present_inputs(node);
     const Saved saved = entry.saved(node.attrs, present);
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const bool kept = node.inputs[i] && (saved.inputs >> i & 1U) != 0;
+      const bool kept = node.inputs[i] && (step.both || (saved.inputs >> i & 1U) != 0);
       step.inputs.push_back(kept ? place_in_backward(node.inputs[i], node) : Location{});
     }
+    if (step.both) place_outputs(step, node, entry, index);
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const Value output = node.outputs[i];
-      step.outputs.push_back((saved.outputs >> i & 1U) != 0 ? place_in_backward(output, node)
-                                                            : Location{});
+      if (!step.both) {
+        step.outputs.push_back((saved.outputs >> i & 1U) != 0 ? place_in_backward(output, node)
+                                                              : Location{});
+      }
       const int32_t gradient = gradient_slot_[at(output)];
       step.output_grads.push_back(gradient < 0 ? Location{} : Location{Kind::kSlot, gradient});
       // A gradient dies in its producer's backward, which may write over it: copy it out first.
@@ -419,7 +442,11 @@ class Planner {
       step.input_grads.push_back(wants ? place_gradient(step, node, entry, i) : Location{});
       written |= wants ? 1U << i : 0U;
     }
-    need_scratch(node, entry.backward_scratch, entry.cuda.backward_scratch);
+    if (step.both) {
+      need_scratch(node, entry.forward_backward_scratch, entry.cuda.forward_backward_scratch);
+    } else {
+      need_scratch(node, entry.backward_scratch, entry.cuda.backward_scratch);
+    }
     const Types types = input_types(g_, node);
     if (entry.flops != nullptr) {
       // A linear layer makes one product a gradient; attention twice what its forward does.

@@ -21,6 +21,7 @@ struct Location {
 struct PlannedStep {
   int32_t node = 0;
   bool backward = false;
+  bool both = false;                                // backward, and forward in the same kernel
   bool again = false;                               // forward, run once more for backward
   std::vector<Location> inputs, outputs;            // in backward, only what the op saved
   std::vector<Location> output_grads, input_grads;  // in backward

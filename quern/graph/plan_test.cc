@@ -29,7 +29,8 @@ class Painter {
       if (static_cast<int32_t>(i) == p_.first_backward && p_.seed)
         paint(p_.seed, sizeof(float), gradient(index(g_.output("loss"))));
       const PlannedStep& step = p_.steps[i];
-      step.backward ? backward(step) : forward(step);
+      if (!step.backward || step.both) forward(step);
+      if (step.backward) backward(step);
       if (::testing::Test::HasFailure()) return;
     }
     for (const auto& [name, output] : g_.outputs())
@@ -143,7 +144,9 @@ class Painter {
       reads(step.inputs[i], value(index(node.inputs[i])));
     }
     for (size_t k = 0; k < node.outputs.size(); ++k) {
-      if ((saved.outputs >> k & 1U) != 0) {
+      if (step.both && step.outputs[k])
+        touched.push_back({step.outputs[k], bytes(value(index(node.outputs[k])))});
+      if (!step.both && (saved.outputs >> k & 1U) != 0) {
         ASSERT_TRUE(step.outputs[k]) << "a saved output without a place";
         reads(step.outputs[k], value(index(node.outputs[k])));
       }
@@ -284,6 +287,28 @@ TEST(Planner, GradientOfLogitsTakesTheirPlaceUnlessTheyAreAskedFor) {
   const Plan plan(std::move(g), {.backward = true});
   EXPECT_GE(plan.bytes().activations, kTwice);
   Painter(plan).run();
+}
+
+TEST(Planner, LossAndGradientAreOneStepWhereNothingComesBetween) {
+  for (const bool between : {false, true}) {
+    ParameterStore store;
+    Graph g;
+    const Value x = g.input("x", {DType::kF32, {8, 4}});
+    const int32_t index = store.declare("w", {10, 4}, ParameterGroup::kMatrix);
+    const Value logits = linear(g, x, g.parameter("w", index, {DType::kF32, {10, 4}}));
+    const Value targets = g.input("targets", {DType::kI32, {8}});
+    const Value weight = g.input("weight", {DType::kF32, {1}});
+    const CrossEntropyOutputs made = cross_entropy(g, logits, targets, weight);
+    g.name_output("nll", made.nll);
+    g.name_output("loss", between ? scale(g, made.loss, 2) : made.loss);
+    EXPECT_FALSE(Plan(g, {}).impl().steps.back().both);
+    const Plan plan(std::move(g), {.backward = true});
+    const auto& steps = plan.impl().steps;
+    EXPECT_EQ(std::any_of(steps.begin(), steps.end(), [](const auto& step) { return step.both; }),
+              !between);
+    EXPECT_EQ(steps.size(), between ? 6U : 3U);
+    Painter(plan).run();
+  }
 }
 
 TEST(Planner, InferenceTakesLessThanTraining) {

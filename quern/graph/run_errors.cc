@@ -43,12 +43,12 @@ std::string describe(const Graph& graph, Value value) {
   return fmt::format("{} {}", name, info.type.shape.to_string());
 }
 
-void throw_nan(const Graph& graph, const PlannedStep& step, size_t index) {
+void throw_nan(const Graph& graph, const PlannedStep& step, size_t index, bool gradient) {
   const Node& node = node_of(graph, step);
   const OpEntry& entry = op_entry(node.op);
   const std::string what =
-      step.backward ? fmt::format("the gradient of {} in backward", entry.input_names[index])
-                    : fmt::format("output {}", index);
+      gradient ? fmt::format("the gradient of {} in backward", entry.input_names[index])
+               : fmt::format("output {}", index);
   const std::string layer = node.layer < 0 ? "" : fmt::format(" (layer {})", node.layer);
   throw Error("nan",
               fmt::format("the first NaN is in {} of {}{}; its inputs: {}", what, entry.name, layer,

@@ -12,8 +12,9 @@ namespace quern::graph {
 /// A value as "name (shape)", a computed one by the op that made it.
 std::string describe(const Graph& graph, Value value);
 
-/// The first NaN: in output `index` of the step, or in backward in the gradient of input `index`.
-[[noreturn]] void throw_nan(const Graph& graph, const PlannedStep& step, size_t index);
+/// The first NaN: in output `index` of the step, or in the gradient of input `index`.
+[[noreturn]] void throw_nan(const Graph& graph, const PlannedStep& step, size_t index,
+                            bool gradient);
 
 /// An index that a kernel found to point outside, with the ops that it may have been in.
 [[noreturn]] void throw_fault(const Graph& graph, kernels::cuda::Fault fault);

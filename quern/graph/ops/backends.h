@@ -53,6 +53,7 @@ using kernels::Scalar;
   QUERN_SCRATCH(space, attention_forward_scratch)     \
   QUERN_SCRATCH(space, attention_backward_scratch)    \
   QUERN_SCRATCH(space, cross_entropy_forward_scratch) \
+  QUERN_SCRATCH(space, cross_entropy_both_scratch)    \
   QUERN_SCRATCH(space, squared_error_scratch)         \
   QUERN_SCRATCH(space, sum_of_squares_scratch)        \
   QUERN_SCRATCH(space, muon_scratch)
@@ -77,6 +78,7 @@ class Cpu {
   QUERN_KERNEL_WITH_SCRATCH(attention_backward)
   QUERN_KERNEL_WITH_SCRATCH(norm_backward)
   QUERN_KERNEL(cross_entropy_backward)
+  QUERN_KERNEL_WITH_SCRATCH(cross_entropy_both)
 #undef QUERN_KERNEL
 #undef QUERN_TYPED_KERNEL
 #undef QUERN_KERNEL_WITH_SCRATCH
@@ -119,6 +121,7 @@ class Cuda {
   QUERN_KERNEL_WITH_SCRATCH(gradient_norm)
   QUERN_KERNEL_WITH_SCRATCH(weight_gradient)
   QUERN_KERNEL(cross_entropy_backward)
+  QUERN_KERNEL_WITH_SCRATCH(cross_entropy_both)
 #undef QUERN_KERNEL
 #undef QUERN_TYPED_KERNEL
 #undef QUERN_KERNEL_WITH_SCRATCH

@@ -4,7 +4,8 @@
 #include "quern/graph/ops/ops.h"
 
 // kCrossEntropy: weight · Σ over counted rows of the smoothed loss; the gradient of the logits
-// takes their own place. kSoftmax: the probabilities of each row.
+// takes their own place, in the same pass where training asks for both. kSoftmax: the probabilities
+// of each row.
 namespace quern::graph::ops {
 namespace {
 
@@ -57,6 +58,19 @@ void forward(const KernelCall& call) {
                                       call.outputs[kLoss].f32());
 }
 
+template <typename Kernels>
+size_t both_scratch(const Attrs&, std::span<const TensorType> inputs) {
+  return Kernels::cross_entropy_both_scratch(inputs[kLogits].shape.rows());
+}
+
+template <typename Kernels, typename T = float>
+void both(const KernelCall& call) {
+  Kernels(call).cross_entropy_both(
+      arguments<T>(call), Scalar{call.inputs[kWeight].f32()},
+      Scalar{call.inputs[kWeight].f32(), call.output_grads[kLoss].f32()}, call.outputs[kNll].f32(),
+      call.outputs[kLogSumExp].f32(), call.outputs[kLoss].f32(), call.input_grads[kLogits].as<T>());
+}
+
 template <typename Kernels, typename T = float>
 void backward(const KernelCall& call) {
   Kernels(call).cross_entropy_backward(
@@ -100,6 +114,14 @@ OpEntry cross_entropy_op() {
   entry.forward_scratch = forward_scratch<Cpu>;
   entry.cuda.forward_scratch = forward_scratch<Cuda>;
   entry.backward_scratch = no_scratch;
+  entry.forward_backward_scratch = both_scratch<Cpu>;
+  entry.cuda.forward_backward_scratch = both_scratch<Cuda>;
+  entry.forward_backward = both<Cpu>;
+  entry.cuda.forward_backward = by_type<both<Cuda>, both<Cuda, BFloat16>, kLogits>;
+  entry.reference_forward_backward = [](const KernelCall& call) {
+    forward<Reference>(call);
+    backward<Reference>(call);
+  };
   entry.forward = forward<Cpu>;
   entry.cuda.forward = by_type<forward<Cuda>, forward<Cuda, BFloat16>, kLogits>;
   entry.reference_forward = forward<Reference>;

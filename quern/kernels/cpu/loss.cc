@@ -136,9 +136,13 @@ RowPart merge_tree(const RowPart* parts, int64_t count) {
   return merge(merge_tree(parts, count / 2), merge_tree(parts + count / 2, count - count / 2));
 }
 
+double log_sum_exp(const RowPart& part) {
+  return static_cast<double>(part.max) + std::log(part.sum);
+}
+
 /// Writes what a row leaves, returns its smoothed loss.
 double finish_row(const CrossEntropy& c, int64_t row, const RowPart& part, float* nll, float* lse) {
-  const double log_sum = static_cast<double>(part.max) + std::log(part.sum);
+  const double log_sum = log_sum_exp(part);
   if (lse) lse[row] = static_cast<float>(log_sum);
   const int32_t target = c.targets[row];
   if (target < 0) {
@@ -153,6 +157,26 @@ double finish_row(const CrossEntropy& c, int64_t row, const RowPart& part, float
   const double mean = log_sum - part.logits / static_cast<double>(c.classes);
   return row_weight * (own + smoothing * (mean - own));
 }
+
+/// Of the classes from begin to end of a row, where `lse` is its log-sum-exp.
+void gradient_stretch(const CrossEntropy& c, int64_t row, float lse, float weight, int64_t begin,
+                      int64_t end, float* logits_grad, bool accumulate) {
+  float* grad = logits_grad + row * c.classes;
+  const int32_t target = c.targets[row];
+  if (target < 0) {
+    if (!accumulate) std::fill(grad + begin, grad + end, 0.0F);
+    return;
+  }
+  const float uniform = c.label_smoothing / static_cast<float>(c.classes);
+  const float factor = c.row_weights ? weight * c.row_weights[row] : weight;
+  HWY_DYNAMIC_DISPATCH(SoftmaxGrad)
+  (c.logits + row * c.classes + begin, end - begin, lse, factor, uniform, grad + begin, accumulate);
+  if (target >= begin && target < end) grad[target] -= factor * (1.0F - c.label_smoothing);
+}
+
+bool splits_rows(const CrossEntropy& c) {
+  return c.rows < kFewRows && c.classes >= 2 * kTaskElements;
+}
 }  // namespace
 
 size_t cross_entropy_forward_scratch(int64_t rows) {
@@ -165,7 +189,7 @@ void cross_entropy_forward(const Context& context, const CrossEntropy& c, float 
                            float* lse, float* loss, std::byte* scratch) {
   auto* losses = reinterpret_cast<double*>(scratch);
   const bool smooth = c.label_smoothing != 0;
-  if (c.rows < kFewRows && c.classes >= 2 * kTaskElements) {
+  if (splits_rows(c)) {
     auto* parts = reinterpret_cast<RowPart*>(losses + c.rows);
     const int64_t length = divide_up(divide_up(c.classes, kRowParts), 64) * 64;
     const int64_t count = divide_up(c.classes, length);
@@ -192,19 +216,8 @@ void cross_entropy_forward(const Context& context, const CrossEntropy& c, float 
 
 void cross_entropy_backward(const Context& context, const CrossEntropy& c, const float* lse,
                             float weight, float* logits_grad, bool accumulate) {
-  const float uniform = c.label_smoothing / static_cast<float>(c.classes);
   const auto stretch = [&](int64_t row, int64_t begin, int64_t end) {
-    float* grad = logits_grad + row * c.classes;
-    const int32_t target = c.targets[row];
-    if (target < 0) {
-      if (!accumulate) std::fill(grad + begin, grad + end, 0.0F);
-      return;
-    }
-    const float factor = c.row_weights ? weight * c.row_weights[row] : weight;
-    HWY_DYNAMIC_DISPATCH(SoftmaxGrad)
-    (c.logits + row * c.classes + begin, end - begin, lse[row], factor, uniform, grad + begin,
-     accumulate);
-    if (target >= begin && target < end) grad[target] -= factor * (1.0F - c.label_smoothing);
+    gradient_stretch(c, row, lse[row], weight, begin, end, logits_grad, accumulate);
   };
   if (c.classes > kTaskElements) {
     const int64_t parts = divide_up(c.classes, kTaskElements);
@@ -217,6 +230,34 @@ void cross_entropy_backward(const Context& context, const CrossEntropy& c, const
   for_chunks(context, c.rows, rows_per_task(c.classes), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) stretch(row, 0, c.classes);
   });
+}
+
+size_t cross_entropy_both_scratch(int64_t rows) {
+  return cross_entropy_forward_scratch(rows) + static_cast<size_t>(rows) * sizeof(float);
+}
+
+void cross_entropy_both(const Context& context, const CrossEntropy& c, float weight,
+                        float gradient_weight, float* nll, float* lse, float* loss,
+                        float* logits_grad, std::byte* scratch) {
+  if (splits_rows(c)) {
+    if (lse == nullptr)
+      lse = reinterpret_cast<float*>(scratch + cross_entropy_forward_scratch(c.rows));
+    cross_entropy_forward(context, c, weight, nll, lse, loss, scratch);
+    cross_entropy_backward(context, c, lse, gradient_weight, logits_grad, false);
+    return;
+  }
+  auto* losses = reinterpret_cast<double*>(scratch);
+  for_chunks(context, c.rows, rows_per_task(c.classes), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      RowPart part;
+      HWY_DYNAMIC_DISPATCH(ReduceRow)
+      (c.logits + row * c.classes, c.classes, c.label_smoothing != 0, &part);
+      losses[row] = finish_row(c, row, part, nll, lse);
+      gradient_stretch(c, row, static_cast<float>(log_sum_exp(part)), gradient_weight, 0, c.classes,
+                       logits_grad, false);
+    }
+  });
+  *loss = static_cast<float>(static_cast<double>(weight) * tree_sum(losses, c.rows));
 }
 
 size_t squared_error_scratch(int64_t count) {

@@ -25,6 +25,12 @@ void cross_entropy_forward(const Context& context, const CrossEntropy& cross_ent
 /// logits_grad (rows, classes) = weight · row weight · (softmax - target); may alias logits.
 void cross_entropy_backward(const Context& context, const CrossEntropy& cross_entropy,
                             const float* lse, float weight, float* logits_grad, bool accumulate);
+/// Both at once, so that each row of logits is read from memory once; logits_grad may alias logits.
+/// `gradient_weight` is the weight times the gradient of the loss; nll and lse may be null.
+size_t cross_entropy_both_scratch(int64_t rows);
+void cross_entropy_both(const Context& context, const CrossEntropy& cross_entropy, float weight,
+                        float gradient_weight, float* nll, float* lse, float* loss,
+                        float* logits_grad, std::byte* scratch);
 
 /// Squared error of predictions (count) against targets (count).
 struct SquaredError {

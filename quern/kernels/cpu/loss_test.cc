@@ -75,6 +75,35 @@ TEST(CrossEntropy, BackwardMatchesTheReference) {
   }
 }
 
+TEST(CrossEntropy, BothAtOnceAreTheSameBits) {
+  ThreadPool pool(2);
+  const Context context{pool};
+  for (const auto& [rows, classes] : kShapes) {
+    for (const float smoothing : {0.0F, 0.1F}) {
+      const Data data(rows, classes, smoothing);
+      Floats nll(extent(rows)), lse(extent(rows)), loss(1), grad(data.logits.size());
+      Buffer scratch(cross_entropy_both_scratch(rows));
+      cross_entropy_forward(context, data.cross_entropy, 0.5F, nll.data(), lse.data(), loss.data(),
+                            scratch.data());
+      cross_entropy_backward(context, data.cross_entropy, lse.data(), 0.3F, grad.data(), false);
+      for (const bool keeps : {false, true}) {
+        Floats got_nll(nll.size()), got_lse(lse.size()), got_loss(1), got = data.logits;
+        CrossEntropy over = data.cross_entropy;
+        over.logits = got.data();
+        cross_entropy_both(context, over, 0.5F, 0.3F, got_nll.data(),
+                           keeps ? got_lse.data() : nullptr, got_loss.data(), got.data(),
+                           scratch.data());
+        EXPECT_EQ(got_nll, nll);
+        EXPECT_EQ(got_loss, loss);
+        if (keeps) {
+          EXPECT_EQ(got_lse, lse);
+        }
+        EXPECT_EQ(got, grad) << rows << "x" << classes;
+      }
+    }
+  }
+}
+
 TEST(CrossEntropy, ReferenceGradientsMeetFiniteDifferences) {
   const std::vector<int32_t> targets = {2, -1, 0};
   for (const float smoothing : {0.0F, 0.2F}) {

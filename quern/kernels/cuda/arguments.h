@@ -223,6 +223,12 @@ struct CrossEntropyBackward {
   T* grad;
   bool accumulate;
 };
+template <typename T>
+struct CrossEntropyBoth {
+  CrossEntropy<T> forward;
+  Scalar weight;
+  T* grad;
+};
 struct SquaredError {
   cpu::SquaredError error;
   float* errors;

@@ -132,6 +132,11 @@ void cross_entropy_forward(const Context& context, const cpu::CrossEntropyOf<T>&
 template <typename T>
 void cross_entropy_backward(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
                             const float* lse, Scalar weight, T* logits_grad, bool accumulate);
+size_t cross_entropy_both_scratch(int64_t rows);
+template <typename T>
+void cross_entropy_both(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
+                        Scalar weight, Scalar gradient_weight, float* nll, float* lse, float* loss,
+                        T* logits_grad, std::byte* scratch);
 size_t squared_error_scratch(int64_t count);
 void squared_error_forward(const Context& context, const cpu::SquaredError& squared_error,
                            Scalar weight, float* errors, float* loss, std::byte* scratch);

@@ -109,6 +109,42 @@ QUERN_KERNEL(quern_column_sum, arguments::ColumnSum) {
   }
 }
 
+/// Calls f(i, values, n) by one thread of the block for every stretch x[i] … x[i + n - 1] of a row:
+/// whole packets from the first aligned place on, single elements about them.
+template <typename T, typename F>
+QUERN_DEVICE void for_row(const T* x, int64_t count, const F& f) {
+  constexpr int64_t kCount = Packet<T>::kCount;
+  const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(x) % 16 / sizeof(T));
+  const int64_t head = smaller(count, (kCount - past) % kCount);
+  const int64_t packets = (count - head) / kCount;
+  for (int64_t i = thread_index(); i < head; i += thread_count()) f(i, x + i, 1);
+  for (int64_t p = thread_index(); p < packets; p += thread_count()) {
+    const Packet<T> packet = load_packet(x + head + p * kCount);
+    f(head + p * kCount, packet.value, kCount);
+  }
+  for (int64_t i = head + packets * kCount + thread_index(); i < count; i += thread_count())
+    f(i, x + i, 1);
+}
+
+/// y = f(i, x[i]) for a row of the block's; y may be x. Packets where y is aligned as x is.
+template <typename T, typename F>
+QUERN_DEVICE void map_row(const T* x, int64_t count, T* y, const F& f) {
+  const bool alike = (reinterpret_cast<uintptr_t>(x) - reinterpret_cast<uintptr_t>(y)) % 16 == 0;
+  if (!alike) {
+    for (int64_t i = thread_index(); i < count; i += thread_count()) y[i] = f(i, x[i]);
+    return;
+  }
+  for_row(x, count, [&](int64_t first, const T* values, int64_t n) {
+    if (n == 1) {
+      y[first] = f(first, values[0]);
+      return;
+    }
+    Packet<T> out;
+    for (int64_t k = 0; k < n; ++k) out.value[k] = f(first + k, values[k]);
+    store_packet(y + first, out);
+  });
+}
+
 /// The largest of a row and Σ exp(x - largest), in one pass over memory (Milakov & Gimelshein
 /// 2018).
 struct RowTotal {
@@ -118,14 +154,17 @@ template <typename T>
 QUERN_DEVICE RowTotal row_total(const T* x, int64_t count, float* parts) {
   float most = -INFINITY;
   float sum = 0;
-  for (int64_t i = thread_index(); i < count; i += thread_count()) {
-    const float value = x[i];
-    if (value > most) {
-      sum *= expf(most - value);
-      most = value;
+  for_row(x, count, [&](int64_t, const T* values, int64_t n) {
+    float higher = most;
+    for (int64_t k = 0; k < n; ++k) higher = largest(higher, values[k]);
+    if (higher > most) {
+      sum *= expf(most - higher);
+      most = higher;
     }
-    sum += expf(value - most);
-  }
+    // Of nothing but -∞, zero; a NaN stays one.
+    const float origin = most == -INFINITY ? 0 : most;
+    for (int64_t k = 0; k < n; ++k) sum += expf(values[k] - origin);
+  });
   const float all = block_max(most, parts);
   // A thread that saw nothing has most = -∞ and sum = 0.
   return {all, block_sum(sum == 0 ? 0 : sum * expf(most - all), parts)};
@@ -136,8 +175,8 @@ QUERN_COOPERATIVE_KERNEL(quern_softmax, arguments::Softmax) {
   for (int64_t row = block_x(); row < a.rows; row += blocks_x()) {
     const float* x = a.x + row * a.classes;
     const RowTotal total = row_total(x, a.classes, parts);
-    for (int64_t i = thread_index(); i < a.classes; i += thread_count())
-      a.y[row * a.classes + i] = expf(x[i] - total.most) / total.sum;
+    map_row(x, a.classes, a.y + row * a.classes,
+            [&](int64_t, float value) { return expf(value - total.most) / total.sum; });
   }
 }
 
@@ -154,6 +193,29 @@ QUERN_COOPERATIVE_KERNEL(quern_softmax_backward, arguments::Softmax) {
   }
 }
 
+/// What a row leaves besides its gradient, by one thread: `own` is the target's share of the loss,
+/// -log p, `mean` that of all classes.
+template <typename T>
+QUERN_DEVICE void finish_row(const arguments::CrossEntropy<T>& a, int64_t row, float lse, float own,
+                             float mean) {
+  const cpu::CrossEntropyOf<T>& c = a.loss;
+  if (a.lse != nullptr) a.lse[row] = lse;
+  if (a.nll != nullptr) a.nll[row] = own;
+  const float weight = c.row_weights != nullptr ? c.row_weights[row] : 1;
+  const float smoothed = (1 - c.label_smoothing) * own + c.label_smoothing * mean;
+  a.row_losses[row] = c.targets[row] >= 0 ? weight * smoothed : 0;
+}
+
+template <typename T>
+QUERN_DEVICE float mean_loss(const cpu::CrossEntropyOf<T>& c, const T* x, float lse, float* parts) {
+  if (c.label_smoothing == 0) return 0;
+  float mean = 0;
+  for_row(x, c.classes, [&](int64_t, const T* values, int64_t n) {
+    for (int64_t k = 0; k < n; ++k) mean += lse - values[k];
+  });
+  return block_sum(mean, parts) / static_cast<float>(c.classes);
+}
+
 /// A block a row.
 QUERN_TYPED_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntropy) {
   QUERN_SHARED float parts[kWarp];
@@ -162,19 +224,41 @@ QUERN_TYPED_COOPERATIVE_KERNEL(quern_cross_entropy_forward, arguments::CrossEntr
     const T* x = c.logits + row * c.classes;
     const RowTotal total = row_total(x, c.classes, parts);
     const float lse = total.most + logf(total.sum);
-    float mean = 0;
-    if (c.label_smoothing > 0) {
-      for (int64_t i = thread_index(); i < c.classes; i += thread_count()) mean += lse - x[i];
-      mean = block_sum(mean, parts) / static_cast<float>(c.classes);
-    }
+    const float mean = mean_loss(c, x, lse, parts);
     if (thread_index() != 0) continue;
     const int32_t target = c.targets[row];
-    const float own = target >= 0 ? lse - x[target] : 0;
-    if (a.lse != nullptr) a.lse[row] = lse;
-    if (a.nll != nullptr) a.nll[row] = own;
-    const float weight = c.row_weights != nullptr ? c.row_weights[row] : 1;
-    const float smoothed = (1 - c.label_smoothing) * own + c.label_smoothing * mean;
-    a.row_losses[row] = target >= 0 ? weight * smoothed : 0;
+    finish_row(a, row, lse, target >= 0 ? lse - x[target] : 0, mean);
+  }
+}
+
+/// Loss and gradient at once, a block a row: it walks the vocabulary twice in stretches of a packet
+/// a thread, the second time out of the cache, and leaves the gradient where the logits were.
+QUERN_TYPED_COOPERATIVE_KERNEL(quern_cross_entropy_both, arguments::CrossEntropyBoth) {
+  QUERN_SHARED float parts[kWarp];
+  const cpu::CrossEntropyOf<T>& c = a.forward.loss;
+  const float weight = static_cast<float>(a.weight);
+  const float spread = c.label_smoothing / static_cast<float>(c.classes);
+  for (int64_t row = block_x(); row < c.rows; row += blocks_x()) {
+    const T* x = c.logits + row * c.classes;
+    T* grad = a.grad + row * c.classes;
+    const RowTotal total = row_total(x, c.classes, parts);
+    const float lse = total.most + logf(total.sum);
+    const float mean = mean_loss(c, x, lse, parts);
+    const int32_t target = c.targets[row];
+    if (target < 0) {
+      map_row(x, c.classes, grad, [](int64_t, float) { return 0.0F; });
+      if (thread_index() == 0) finish_row(a.forward, row, lse, 0, mean);
+      continue;
+    }
+    const float factor = weight * (c.row_weights != nullptr ? c.row_weights[row] : 1);
+    map_row(x, c.classes, grad, [&](int64_t i, float value) {
+      float wanted = spread;
+      if (i == target) {
+        wanted += 1 - c.label_smoothing;
+        finish_row(a.forward, row, lse, lse - value, mean);
+      }
+      return factor * (expf(value - lse) - wanted);
+    });
   }
 }
 

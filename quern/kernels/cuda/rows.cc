@@ -102,6 +102,19 @@ void cross_entropy_backward(const Context& context, const cpu::CrossEntropyOf<T>
       arguments::CrossEntropyBackward<T>{cross_entropy, lse, weight, logits_grad, accumulate});
 }
 
+size_t cross_entropy_both_scratch(int64_t rows) { return bytes_of(rows); }
+
+template <typename T>
+void cross_entropy_both(const Context& context, const cpu::CrossEntropyOf<T>& cross_entropy,
+                        Scalar weight, Scalar gradient_weight, float* nll, float* lse, float* loss,
+                        T* logits_grad, std::byte* scratch) {
+  launch_blocks(context, name_of<T>("quern_cross_entropy_both", "quern_cross_entropy_both_bf16"),
+                cross_entropy.rows,
+                arguments::CrossEntropyBoth<T>{
+                    {cross_entropy, nll, lse, floats(scratch)}, gradient_weight, logits_grad});
+  total(context, floats(scratch), cross_entropy.rows, weight, loss);
+}
+
 size_t squared_error_scratch(int64_t count) { return bytes_of(blocks_for(count, kThreads)); }
 
 void squared_error_forward(const Context& context, const cpu::SquaredError& squared_error,
@@ -169,18 +182,20 @@ void embedding_backward(const Context& context, const cpu::Embedding& embedding,
                                                   position_capacity, accumulate_positions});
 }
 
-#define QUERN_INSTANTIATE(T)                                                                     \
-  template void norm_forward(const Context&, const cpu::NormOf<T>&, Written<T>, Written<T>,      \
-                             float*);                                                            \
-  template void norm_backward(const Context&, const cpu::NormOf<T>&, const float*, Read<T>,      \
-                              Read<T>, Written<T>, bool, float*, float*, bool, std::byte*);      \
-  template void column_sum(const Context&, Read<T>, int64_t, int64_t, float*, bool, std::byte*); \
-  template void cross_entropy_forward(const Context&, const cpu::CrossEntropyOf<T>&, Scalar,     \
-                                      float*, float*, float*, std::byte*);                       \
-  template void cross_entropy_backward(const Context&, const cpu::CrossEntropyOf<T>&,            \
-                                       const float*, Scalar, Written<T>, bool);                  \
-  template void embedding_forward(const Context&, const cpu::Embedding&, Written<T>);            \
-  template void embedding_backward(const Context&, const cpu::Embedding&, Read<T>, float*, bool, \
+#define QUERN_INSTANTIATE(T)                                                                      \
+  template void norm_forward(const Context&, const cpu::NormOf<T>&, Written<T>, Written<T>,       \
+                             float*);                                                             \
+  template void norm_backward(const Context&, const cpu::NormOf<T>&, const float*, Read<T>,       \
+                              Read<T>, Written<T>, bool, float*, float*, bool, std::byte*);       \
+  template void column_sum(const Context&, Read<T>, int64_t, int64_t, float*, bool, std::byte*);  \
+  template void cross_entropy_forward(const Context&, const cpu::CrossEntropyOf<T>&, Scalar,      \
+                                      float*, float*, float*, std::byte*);                        \
+  template void cross_entropy_both(const Context&, const cpu::CrossEntropyOf<T>&, Scalar, Scalar, \
+                                   float*, float*, float*, T*, std::byte*);                       \
+  template void cross_entropy_backward(const Context&, const cpu::CrossEntropyOf<T>&,             \
+                                       const float*, Scalar, Written<T>, bool);                   \
+  template void embedding_forward(const Context&, const cpu::Embedding&, Written<T>);             \
+  template void embedding_backward(const Context&, const cpu::Embedding&, Read<T>, float*, bool,  \
                                    float*, bool, int64_t, std::byte*);
 QUERN_INSTANTIATE(float)
 QUERN_INSTANTIATE(BFloat16)
