@@ -35,6 +35,11 @@ struct Float16 {
     bits = static_cast<uint16_t>(sign | (rounded - 0x38000000U) >> 13);
   }
   QUERN_HOST_DEVICE explicit(false) operator float() const {
+#ifdef __CUDA_ARCH__
+    float result;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(bits));
+    return result;
+#else
     const uint32_t exponent = bits >> 10 & 0x1FU;
     const uint32_t mantissa = bits & 0x3FFU;
     uint32_t word = exponent == 31  ? 0x7F800000U | mantissa << 13
@@ -44,6 +49,7 @@ struct Float16 {
     memcpy(&value, &word, sizeof(value));
     if (exponent == 0) value = static_cast<float>(mantissa) * 0x1p-24F;
     return (bits & 0x8000U) != 0 ? -value : value;
+#endif
   }
 };
 

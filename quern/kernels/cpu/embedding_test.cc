@@ -48,6 +48,7 @@ struct Data {
                  c.vocabulary,
                  ids.data(),
                  table.data(),
+                 {},
                  1.5F,
                  c.positions ? positions.data() : nullptr,
                  c.offsets ? offsets.data() : nullptr};

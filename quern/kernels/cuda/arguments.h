@@ -15,6 +15,7 @@
 #include "quern/kernels/cpu/optimizer.h"
 #include "quern/kernels/cpu/window.h"
 #include "quern/kernels/optimizer_step.h"
+#include "quern/kernels/quantized.h"
 #include "quern/kernels/scalar.h"
 
 // The one argument of each kernel: copied to the device at the launch. All pointers are the
@@ -323,6 +324,25 @@ struct UnitSquares {
 template <typename In, typename Out>
 struct Gemm {
   cpu::GemmOf<In, Out> gemm;
+};
+
+/// Up to eight rows times quantised weights.
+template <typename In, typename Out>
+struct QuantizedGemm {
+  static constexpr int64_t kRowsEach = 4;    // of the weight, a warp
+  static constexpr int64_t kLoadBytes = 16;  // of a row's q, a lane
+
+  cpu::GemmOf<In, Out> gemm;
+  QuantizedMatrix weight;
+  int64_t split;  // warps that share a row; a power of two
+  int64_t
+      staged;  // loads whose part of A stands in shared memory at a time: whole turns of `split`
+};
+template <typename T>
+struct Dequantize {
+  QuantizedMatrix weight;
+  int64_t first_row, rows;
+  T* out;
 };
 
 template <typename T>

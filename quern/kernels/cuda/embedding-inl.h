@@ -16,7 +16,10 @@ QUERN_TYPED_KERNEL(quern_embedding_forward, arguments::Embedding) {
     for (int64_t j = 0; j < e.bag; ++j) {
       const int64_t id = e.ids[row * e.bag + j];
       if (id >= e.vocabulary) *a.fault = kEmbeddingFault;
-      if (id >= 0 && id < e.vocabulary) sum += e.table[id * e.width + column];
+      if (id >= 0 && id < e.vocabulary) {
+        sum += e.quantized.data != nullptr ? e.quantized.weight(id, column)
+                                           : e.table[id * e.width + column];
+      }
     }
     sum *= e.scale;
     if (e.positions != nullptr) {

@@ -76,6 +76,8 @@ void copy_async(void* shared, const void* global, bool inside) {
 void wait_copies();
 float exp2_fast(float x);
 uint32_t pack_bf16(float lower, float upper);
+uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t digits);
+void load_once(uint32_t (&words)[4], const uint32_t* from);
 
 }  // namespace quern::kernels::cuda
 

@@ -5,14 +5,7 @@
 namespace quern::kernels::cuda {
 namespace {
 
-constexpr int64_t kFewRows = 8, kTile = 64;
-
-/// Of a kernel that multiplies, by the types of operands and result.
-template <typename In, typename Out>
-constexpr const char* product_name(const char* of_float, const char* of_bfloat16,
-                                   const char* of_both) {
-  return std::is_same_v<In, Out> ? name_of<In>(of_float, of_bfloat16) : of_both;
-}
+constexpr int64_t kTile = 64;
 
 template <typename In, typename Out>
 bool few_rows(const cpu::GemmOf<In, Out>& gemm) {

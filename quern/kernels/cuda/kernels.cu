@@ -14,4 +14,5 @@
 #include "quern/kernels/cuda/gemm-inl.h"
 #include "quern/kernels/cuda/movement-inl.h"
 #include "quern/kernels/cuda/optimizer-inl.h"
+#include "quern/kernels/cuda/quantized-inl.h"
 #include "quern/kernels/cuda/window-inl.h"

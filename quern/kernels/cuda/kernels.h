@@ -16,6 +16,7 @@
 #include "quern/kernels/cpu/window.h"
 #include "quern/kernels/cuda/context.h"
 #include "quern/kernels/optimizer_step.h"
+#include "quern/kernels/quantized.h"
 #include "quern/kernels/scalar.h"
 
 // The kernels of cpu/ on a CUDA device: the same names, arguments and promises, over the device's
@@ -152,6 +153,19 @@ size_t gemm_scratch(const cpu::GemmOf<In, Out>& gemm);
 /// rows and where there is none.
 template <typename In, typename Out>
 void gemm(const Context& context, const cpu::GemmOf<In, Out>& gemm, std::byte* scratch);
+/// C = epilogue(A (m,k) · Wᵀ [+ C]) with W (n,k) = weight; `gemm.b` is not read. Up to eight rows
+/// by a kernel that reads each weight once, as it is; more by gemm() over weights made of type In
+/// in the scratch, in parts of the columns of C where there are many. In and Out are those of
+/// gemm().
+template <typename In, typename Out>
+void quantized_gemm(const Context& context, const cpu::GemmOf<In, Out>& gemm,
+                    const QuantizedMatrix& weight, std::byte* scratch);
+/// Enough for any types, of the shape alone; the larger of 64 MiB and 64 rows of W at most.
+size_t quantized_gemm_scratch(const cpu::GemmOf<float>& shape);
+/// out (rows, columns), aligned to 16 bytes: those rows of the weight.
+template <typename T>
+void dequantize(const Context& context, const QuantizedMatrix& weight, int64_t first_row,
+                int64_t rows, T* out);
 size_t column_sum_scratch(int64_t m, int64_t n);
 template <typename T>
 void column_sum(const Context& context, const T* x, int64_t m, int64_t n, float* out,

@@ -25,6 +25,15 @@ constexpr const char* name_of(const char* of_float, const char* of_bfloat16) {
   return std::is_same_v<T, float> ? of_float : of_bfloat16;
 }
 
+/// Of a kernel that multiplies, by the types of operands and result.
+template <typename In, typename Out>
+constexpr const char* product_name(const char* of_float, const char* of_bfloat16,
+                                   const char* of_both) {
+  return std::is_same_v<In, Out> ? name_of<In>(of_float, of_bfloat16) : of_both;
+}
+/// Rows of A up to which products take kernels that read each weight once.
+constexpr int64_t kFewRows = 8;
+
 // For lists of instances: a macro's argument may not stand before an asterisk.
 template <typename T>
 using Read = const T*;

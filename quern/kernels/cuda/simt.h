@@ -103,6 +103,18 @@ QUERN_DEVICE uint32_t pack_bf16(float lower, float upper) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(upper), "f"(lower));
   return word;
 }
+/// Byte i is that which digit i (of four bits, from the lowest) of `digits` names: 0 … 3 of `low`,
+/// 4 … 7 of `high`, each from its lowest.
+QUERN_DEVICE uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t digits) {
+  return __byte_perm(low, high, digits);
+}
+/// Four aligned words that are read once and that nobody writes: past the first cache, which is
+/// left to what is read again.
+QUERN_DEVICE void load_once(uint32_t (&words)[4], const uint32_t* from) {
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+      : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+      : "l"(from));
+}
 
 }  // namespace quern::kernels::cuda
 

@@ -169,5 +169,10 @@ TEST(Simt, RaisesTwo) {
   EXPECT_FLOAT_EQ(exp2_fast(-0.5F), std::sqrt(0.5F));
 }
 
+TEST(Simt, BytesArePermutedByDigits) {
+  EXPECT_EQ(permute_bytes(0x03020100U, 0x07060504U, 0x7241U), 0x07020401U);
+  EXPECT_EQ(permute_bytes(0x03020100U, 0x07060504U, 0x3333U), 0x03030303U);
+}
+
 }  // namespace
 }  // namespace quern::kernels::cuda

@@ -15,6 +15,7 @@
 #include "quern/kernels/cuda/gemm-inl.h"
 #include "quern/kernels/cuda/movement-inl.h"
 #include "quern/kernels/cuda/optimizer-inl.h"
+#include "quern/kernels/cuda/quantized-inl.h"
 #include "quern/kernels/cuda/window-inl.h"
 // clang-format on
 #include "quern/kernels/cuda/emulated/emulated_driver.h"

@@ -6,7 +6,7 @@
 #include "quern/kernels/cuda/emulator.h"
 
 // The words of a warp's tensor cores, by the layouts of lanes in the PTX ISA (mma.m16n8k16,
-// ldmatrix).
+// ldmatrix), and single instructions.
 namespace quern::kernels::cuda {
 namespace {
 
@@ -78,6 +78,22 @@ float exp2_fast(float x) {
 
 uint32_t pack_bf16(float lower, float upper) {
   return BFloat16(lower).bits | uint32_t{BFloat16(upper).bits} << 16;
+}
+
+uint32_t permute_bytes(uint32_t low, uint32_t high, uint32_t digits) {
+  const uint64_t bytes = uint64_t{high} << 32 | low;
+  uint32_t result = 0;
+  for (uint32_t i = 0; i < 4; ++i) {
+    const auto byte = static_cast<uint8_t>(bytes >> 8 * (digits >> 4 * i & 7U));
+    result |= uint32_t{byte} << 8 * i;
+  }
+  return result;
+}
+
+void load_once(uint32_t (&words)[4], const uint32_t* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0)
+    throw Error("emulator", "a load of four words is not aligned", "align it to 16 bytes");
+  std::memcpy(words, from, sizeof(words));
 }
 
 }  // namespace quern::kernels::cuda
