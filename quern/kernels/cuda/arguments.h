@@ -329,14 +329,13 @@ struct Gemm {
 /// Up to eight rows times quantised weights.
 template <typename In, typename Out>
 struct QuantizedGemm {
-  static constexpr int64_t kRowsEach = 4;    // of the weight, a warp
-  static constexpr int64_t kLoadBytes = 16;  // of a row's q, a lane
+  static constexpr int32_t kRowsEach = 4;    // of the weight, a warp
+  static constexpr int32_t kLoadBytes = 16;  // of a row's q, a lane
 
   cpu::GemmOf<In, Out> gemm;
   QuantizedMatrix weight;
-  int64_t split;  // warps that share a row; a power of two
-  int64_t
-      staged;  // loads whose part of A stands in shared memory at a time: whole turns of `split`
+  int32_t split;   // warps that share a row; a power of two
+  int32_t staged;  // loads whose part of A stands in shared memory at a time: 32 split, or so often
 };
 template <typename T>
 struct Dequantize {

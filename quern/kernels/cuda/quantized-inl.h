@@ -17,125 +17,146 @@ QUERN_DEVICE float float_of_bits(uint32_t bits) {
 
 /// What unpack() gives is above the integer that the scale multiplies by this.
 template <int kBits>
-constexpr float kExcess = kBits == 8 ? 0 : 24;
+constexpr float kExcess = kBits == 8 ? 0x1p15F + 128 : 32 + 8;
 
 /// Four integers of a word: its bytes, or of 4 bits the bytes' low (half 0) or high halves. They
 /// are set into a float's mantissa, under a fixed exponent: conversions are few a cycle.
 template <int kBits>
 QUERN_DEVICE void unpack(uint32_t word, int half, float* values) {
   if constexpr (kBits == 8) {
-    const uint32_t above = word ^ 0x80808080U;  // by 128
+    const uint32_t bytes = word ^ 0x80808080U;  // q + 128
     for (uint32_t i = 0; i < 4; ++i)
-      values[i] = float_of_bits(permute_bytes(above, 0x4B000000U, 0x7440U | i)) - (0x1p23F + 128);
+      values[i] = float_of_bits(permute_bytes(bytes, 0x47000000U, 0x7404U | i << 4));
   } else {
-    // 16 + q: the sign 0, the exponent 131, whose lowest bit is the byte's highest, then q.
-    const uint32_t shifted = half == 0 ? word << 3 : word >> 1;
-    const uint32_t bytes = (shifted & 0x78787878U) | 0x80808080U;
+    const uint32_t bytes = (half == 0 ? word << 2 : word >> 2) & 0x3C3C3C3CU;
     for (uint32_t i = 0; i < 4; ++i)
-      values[i] = float_of_bits(permute_bytes(bytes, 0x41000000U, 0x7044U | i << 8));
+      values[i] = float_of_bits(permute_bytes(bytes, 0x42000000U, 0x7044U | i << 8));
   }
+}
+/// The weight of what unpack() gives: exact, as half a scale's digits and q's are.
+template <int kBits>
+QUERN_DEVICE float scaled(float value, float scale) {
+  return fmaf(value, scale, -kExcess<kBits> * scale);
 }
 
 /// What a lane holds of its warp's rows of the weight: a load of q each, and the scale of its
 /// block.
 struct QuantizedLoads {
   uint32_t q[FloatQuantized::kRowsEach][4];
-  float scale[FloatQuantized::kRowsEach];
+  Float16 scale[FloatQuantized::kRowsEach];
 };
 
-/// Load `unit` of the rows from `row` on; zeros where there is none.
+/// Where a lane is in the weight: a load of the first of its kRowsEach rows.
 template <int kBits>
-QUERN_DEVICE void load_weights(const QuantizedMatrix& weight, int64_t row, int64_t unit,
-                               int64_t units, QuantizedLoads& to) {
-  constexpr int64_t kUnitsOfBlock = kBits == 8 ? 2 : 1;
-  QUERN_UNROLL
-  for (int64_t r = 0; r < FloatQuantized::kRowsEach; ++r) {
-    for (int i = 0; i < 4; ++i) to.q[r][i] = 0;
-    to.scale[r] = 0;
-    if (unit < units && row + r < weight.rows) {
-      load_once(to.q[r], reinterpret_cast<const uint32_t*>(weight.quants(row + r)) + 4 * unit);
-      to.scale[r] = weight.scales(row + r)[unit / kUnitsOfBlock];
+struct WeightPlace {
+  const uint8_t* q;
+  const Float16* scale;
+  int64_t row_bytes, row_scales;
+
+  QUERN_MEMBER WeightPlace(const QuantizedMatrix& weight, int64_t row, int unit)
+      : q(weight.quants(row) + int64_t{FloatQuantized::kLoadBytes} * unit),
+        scale(weight.scales(row) + scales_of(unit)),
+        row_bytes(weight.row_bytes()),
+        row_scales(weight.row_scales()) {}
+  QUERN_MEMBER static int64_t scales_of(int units) { return kBits == 8 ? units / 2 : units; }
+  /// By an even number of loads.
+  QUERN_MEMBER void move(int64_t rows, int units) {
+    q += rows * row_bytes + int64_t{FloatQuantized::kLoadBytes} * units;
+    scale += rows * row_scales + scales_of(units);
+  }
+  /// Of the first `count` rows. What there is not stays as it was.
+  QUERN_MEMBER void load(int64_t count, QuantizedLoads& to) const {
+    QUERN_UNROLL
+    for (int r = 0; r < FloatQuantized::kRowsEach; ++r) {
+      if (r >= count) break;
+      load_once(to.q[r], reinterpret_cast<const uint32_t*>(q + r * row_bytes));
+      to.scale[r] = scale[r * row_scales];
     }
   }
-}
+};
 
-/// Where a part of A stands in shared memory: (rows, staged, packets of a load). Lanes that read a
-/// packet each of neighbouring loads find them in different banks, and so do threads that write
-/// neighbouring packets.
-template <int kBits, typename In>
+/// Where a part of A stands in shared memory, as float32: (rows, staged, packets of a load). Lanes
+/// that read a packet each of neighbouring loads find them in different banks, and so do threads
+/// that write neighbouring packets.
+template <int kBits>
 struct StagedRows {
   static constexpr int kWeights = 128 / kBits;  // of a load
-  static constexpr int kCount = static_cast<int>(Packet<In>::kCount);
-  static constexpr int kPackets = kWeights / kCount;
+  static constexpr int kPackets = kWeights / 4;
 
-  In* data;
-  int64_t staged;
+  float* data;
+  int staged;
 
-  QUERN_MEMBER In* at(int64_t row, int64_t unit, int64_t packet) const {
-    const int64_t place = packet ^ (unit * kPackets / 8 % kPackets);
-    return data + ((row * staged + unit) * kPackets + place) * kCount;
+  QUERN_MEMBER float* at(int row, int unit, int packet) const {
+    const auto first = static_cast<uint32_t>((row * staged + unit) * kPackets);
+    const uint32_t bank = static_cast<uint32_t>(unit) / (8 / kPackets) % kPackets;
+    return data + (((first | bank) * 4) ^ static_cast<uint32_t>(packet * 4));
   }
 };
 
 /// A (m,k) from load `first` on, zeros past its end; by the whole block.
 template <int kBits, typename In, typename Out>
-QUERN_DEVICE void stage_rows(const cpu::GemmOf<In, Out>& g, int64_t first,
-                             const StagedRows<kBits, In>& rows) {
-  constexpr int64_t kPackets = StagedRows<kBits, In>::kPackets;
-  constexpr int64_t kCount = StagedRows<kBits, In>::kCount;
+QUERN_DEVICE void stage_rows(const cpu::GemmOf<In, Out>& g, int first,
+                             const StagedRows<kBits>& rows) {
+  constexpr int kPackets = StagedRows<kBits>::kPackets;
+  constexpr int kCount = static_cast<int>(Packet<In>::kCount);
+  const auto thread = static_cast<int>(thread_index());
+  const auto threads = static_cast<int>(thread_count());
   const bool packets = aligned(g.a, g.lda);
-  for (int64_t row = 0; row < g.m; ++row) {
-    for (int64_t i = thread_index(); i < rows.staged * kPackets; i += thread_count()) {
-      const int64_t column = (first * kPackets + i) * kCount;
+  for (int row = 0; row < g.m; ++row) {
+    for (int i = thread; i < rows.staged * kPackets * 4 / kCount; i += threads) {
+      const int64_t column = int64_t{first} * StagedRows<kBits>::kWeights + i * kCount;
       const In* from = g.a + row * g.lda + column;
-      Packet<In> packet;
+      Packet<In> in;
       if (column < g.k && packets) {
-        packet = load_packet(from);
+        in = load_packet(from);
       } else {
-        for (int64_t j = 0; j < kCount; ++j) packet.value[j] = column < g.k ? from[j] : In{0.0F};
+        for (int j = 0; j < kCount; ++j) in.value[j] = column < g.k ? from[j] : In{0.0F};
       }
-      store_packet(rows.at(row, i / kPackets, i % kPackets), packet);
+      for (int j = 0; j < kCount; j += 4) {
+        const int packet = (i * kCount + j) / 4;
+        store_packet(
+            rows.at(row, packet / kPackets, packet % kPackets),
+            Packet<float>{{in.value[j], in.value[j + 1], in.value[j + 2], in.value[j + 3]}});
+      }
     }
   }
 }
 
-/// sums (kRowsEach, kMost) += what load `unit` of the weights gives with rows of A.
-template <int kBits, int kMost, typename In>
-QUERN_DEVICE void add_products(const QuantizedLoads& weights, const StagedRows<kBits, In>& rows,
-                               int64_t unit, int64_t m, float* sums) {
-  constexpr int kRows = static_cast<int>(FloatQuantized::kRowsEach);
-  constexpr int kCount = StagedRows<kBits, In>::kCount;
+/// sums (kRowsEach, kMost) += what load `unit` of the weights gives with rows of A. Each weight is
+/// scaled, but for one row of A the 4-bit block is: a byte leaves time for few instructions.
+template <int kBits, int kMost>
+QUERN_DEVICE void add_products(const QuantizedLoads& weights, const StagedRows<kBits>& rows,
+                               int unit, int m, float* sums) {
+  constexpr int kRows = FloatQuantized::kRowsEach;
+  constexpr bool kScaleBlocks = kBits == 4 && kMost == 1;
+  float block_sums[kRows] = {};
+  float total = 0;  // of A
   QUERN_UNROLL
-  for (int half = 0; half < 8 / kBits; ++half) {  // 16 weights
-    float w[kRows][16];
+  for (int packet = 0; packet < StagedRows<kBits>::kPackets; ++packet) {
+    float w[kRows][4];
     QUERN_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      QUERN_UNROLL
-      for (int i = 0; i < 4; ++i) unpack<kBits>(weights.q[r][i], half, w[r] + 4 * i);
+      unpack<kBits>(weights.q[r][packet % 4], packet / 4, w[r]);
+      for (int i = 0; !kScaleBlocks && i < 4; ++i)
+        w[r][i] = scaled<kBits>(w[r][i], weights.scale[r]);
     }
     QUERN_UNROLL
     for (int row = 0; row < kMost; ++row) {
-      if (row >= m) break;
-      float x[16];
+      if (kMost > 1 && row >= m) break;
+      const Packet<float> x = load_packet(rows.at(row, unit, packet));
       QUERN_UNROLL
-      for (int i = 0; i < 16; i += kCount) {
-        const Packet<In> packet = load_packet(rows.at(row, unit, (16 * half + i) / kCount));
-        for (int j = 0; j < kCount; ++j) x[i + j] = packet.value[j];
-      }
-      float excess = 0;
-      if constexpr (kExcess<kBits> != 0) {
+      for (int i = 0; i < 4; ++i) {
+        if constexpr (kScaleBlocks) total += x.value[i];
         QUERN_UNROLL
-        for (int i = 0; i < 16; ++i) excess += x[i];
-        excess *= kExcess<kBits>;
-      }
-      QUERN_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        float sum = -excess;
-        QUERN_UNROLL
-        for (int i = 0; i < 16; ++i) sum += w[r][i] * x[i];
-        sums[r * kMost + row] += weights.scale[r] * sum;
+        for (int r = 0; r < kRows; ++r)
+          (kScaleBlocks ? block_sums[r] : sums[r * kMost + row]) += w[r][i] * x.value[i];
       }
     }
+  }
+  if constexpr (kScaleBlocks) {
+    QUERN_UNROLL
+    for (int r = 0; r < kRows; ++r)
+      sums[r] += weights.scale[r] * (block_sums[r] - kExcess<kBits> * total);
   }
 }
 
@@ -165,54 +186,61 @@ QUERN_DEVICE float scattered_sum(float* values) {
 /// A stands in shared memory, in parts where it is large.
 template <int kBits, int kMost, typename In, typename Out>
 QUERN_DEVICE void multiply_quantized(const arguments::QuantizedGemm<In, Out>& a, float* parts) {
-  constexpr int64_t kRows = FloatQuantized::kRowsEach;
-  constexpr int kSums = static_cast<int>(kRows) * kMost;
+  constexpr int kRows = FloatQuantized::kRowsEach;
+  constexpr int kSums = kRows * kMost;
+  constexpr int kLanesOfSum = kWarp / kSums;
   const cpu::GemmOf<In, Out>& g = a.gemm;
-  const StagedRows<kBits, In> rows{reinterpret_cast<In*>(dynamic_shared()), a.staged};
-  const int64_t warps = thread_count() / kWarp;
-  const int64_t warp = thread_index() / kWarp;
-  const int64_t block_columns = warps / a.split * kRows;  // of C
+  const StagedRows<kBits> rows{dynamic_shared(), a.staged};
+  const auto threads = static_cast<int>(thread_count());
+  const auto thread = static_cast<int>(thread_index());
+  const int warp = thread / kWarp;
+  const int lane = thread % kWarp;
+  const auto m = static_cast<int>(g.m);
+  const int block_columns = threads / kWarp / a.split * kRows;  // of C
   const int64_t stride = blocks_x() * block_columns;
-  const int64_t units = g.k / rows.kWeights;
-  const int64_t turn_units = a.split * kWarp;
-  const int64_t own_unit = warp % a.split * kWarp + lane();
-  const int64_t own_column = warp / a.split * kRows;
-  const bool stays = a.staged >= units;
+  const auto units = static_cast<int>(g.k / rows.kWeights);
+  const int turn_units = a.split * kWarp;
+  const int own_unit = warp % a.split * kWarp + lane;
+  const int own_column = warp / a.split * kRows;
 
-  QuantizedLoads next;
   int64_t first = block_x() * block_columns;
-  load_weights<kBits>(a.weight, first + own_column, own_unit, units, next);
-  bool there = false;
+  WeightPlace<kBits> place(a.weight, first + own_column, own_unit);
+  int64_t left = g.n - first - own_column;  // rows
+  QuantizedLoads next{};
+  place.load(own_unit < units ? left : 0, next);
+  bool there = false;  // all of A
   for (; first < g.n; first += stride) {
     float sums[kSums] = {};
-    for (int64_t staged = 0; staged < units; staged += a.staged) {
+    for (int staged = 0; staged < units; staged += a.staged) {
       if (!there) {
         barrier();
         stage_rows<kBits>(g, staged, rows);
         barrier();
-        there = stays;
+        there = a.staged >= units;
       }
-      const int64_t end = smaller(units, staged + a.staged);
-      for (int64_t unit = staged; unit < end; unit += turn_units) {
+      const int end = staged + a.staged < units ? staged + a.staged : units;
+      for (int unit = staged; unit < end; unit += turn_units) {
         const QuantizedLoads loads = next;
-        const bool more = unit + turn_units < units;
-        load_weights<kBits>(a.weight, (more ? first : first + stride) + own_column,
-                            (more ? unit + turn_units : 0) + own_unit, units, next);
-        add_products<kBits, kMost>(loads, rows, unit - staged + own_unit, g.m, sums);
+        const int following = unit + turn_units < units ? unit + turn_units : 0;
+        const int64_t rows_on = following == 0 ? stride : 0;
+        place.move(rows_on, following - unit);
+        left -= rows_on;
+        place.load(following + own_unit < units ? left : 0, next);
+        add_products<kBits, kMost>(loads, rows, unit - staged + own_unit, m, sums);
       }
     }
     const float sum = scattered_sum<kSums>(sums);
-    if (lane() % (kWarp / kSums) == 0) parts[warp * kSums + lane() / (kWarp / kSums)] = sum;
+    if (lane % kLanesOfSum == 0) parts[warp * kSums + lane / kLanesOfSum] = sum;
     barrier();
-    for (int64_t i = thread_index(); i < block_columns * g.m; i += thread_count()) {
-      const int64_t row = i / block_columns;
-      const int64_t of_block = i % block_columns;
+    for (int i = thread; i < block_columns * m; i += threads) {
+      const int row = i / block_columns;
+      const int of_block = i % block_columns;
       const int64_t column = first + of_block;
       if (column >= g.n) continue;
       float total = g.accumulate ? static_cast<float>(g.c[row * g.ldc + column]) : 0.0F;
       const float* part =
           parts + of_block / kRows * a.split * kSums + of_block % kRows * kMost + row;
-      for (int64_t s = 0; s < a.split; ++s) total += part[s * kSums];
+      for (int s = 0; s < a.split; ++s) total += part[s * kSums];
       finish(g, row, column, total);
     }
     barrier();
@@ -260,7 +288,7 @@ QUERN_DEVICE void expand(const arguments::Dequantize<T>& a) {
     for (int64_t k = 0; k < kCount; k += 4) {
       float values[4];
       unpack<kBits>(*reinterpret_cast<const uint32_t*>(from + k), place / 16, values);
-      for (int64_t j = 0; j < 4; ++j) packet.value[k + j] = scale * (values[j] - kExcess<kBits>);
+      for (int64_t j = 0; j < 4; ++j) packet.value[k + j] = scaled<kBits>(values[j], scale);
     }
     store_packet(a.out + i * kCount, packet);
   }

@@ -18,7 +18,7 @@ void multiply_few_rows(const Context& context, const cpu::GemmOf<In, Out>& gemm,
   using Arguments = arguments::QuantizedGemm<In, Out>;
   const int64_t load_weights = 8 * Arguments::kLoadBytes / weight.bits;
   const int64_t loads = gemm.k / load_weights;
-  const int64_t load_bytes = gemm.m * load_weights * static_cast<int64_t>(sizeof(In));
+  const int64_t load_bytes = gemm.m * load_weights * static_cast<int64_t>(sizeof(float));  // of A
   // As many warps as have something to load, and for whose first turn A has room.
   int64_t split = kWarpsInBlock;
   while (split > 1 && (split * 16 >= loads || split * 32 * load_bytes > kStagedBytes)) split /= 2;
@@ -34,7 +34,8 @@ void multiply_few_rows(const Context& context, const cpu::GemmOf<In, Out>& gemm,
                                              "quern_quantized_row_bf16_f32")
                      : product_name<In, Out>("quern_quantized_rows", "quern_quantized_rows_bf16",
                                              "quern_quantized_rows_bf16_f32"),
-         size, Arguments{gemm, weight, split, turns * turn});
+         size,
+         Arguments{gemm, weight, static_cast<int32_t>(split), static_cast<int32_t>(turns * turn)});
 }
 
 /// Rows of a weight, which are columns of C, that are made at a time.
