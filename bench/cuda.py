@@ -9,7 +9,8 @@
     step       a training step of GPT-2 124M, 64 x 1,024 tokens, and the same in PyTorch compiled (bf16 autocast, its
                fused attention and AdamW) where torch with CUDA is installed; times alternate
     step-xl    a training step of GPT-2 1.5B with the largest batch that fits
-    decode     tokens of one sequence, Llama's shape of about 1B parameters, against the memory's bandwidth
+    decode     tokens of one sequence, Llama's shape of about 1B parameters, against the memory's bandwidth; then the same
+               with weights of 8 and 4 bits, whose bytes are those that are counted
 
 Each line says what was run, the figure, what is wanted, and whether it holds; a stage that cannot run says why. Without a
 GPU the first stage runs, the second with the kernels' sources run by the processor, and the rest say that they skipped.
@@ -189,12 +190,21 @@ class Bench:
 
     def decode(self):
         self.need_gpu()
-        got = self.quern("bench", "decode", *LLAMA_1B)
-        rate = got["bytes_per_token"] / got["token_ms"]["median"] / 1e6
-        share = rate / self.bandwidth if self.bandwidth else None
-        figure = f"{got['tokens_per_second']:.0f} tokens/s, {rate:.0f} GB/s" + (f", {100 * share:.0f} %" if share else "")
-        self.line("decode, Llama 1B shape, batch 1", figure, ">= 70 % of the bandwidth",
-                  None if share is None else share >= 0.7)
+        plain = None
+        for kind in (None, "q8_0", "q4_0"):
+            got = self.quern("bench", "decode", *LLAMA_1B, *(["--quantize", kind] if kind else []))
+            rate = got["bytes_per_token"] / got["token_ms"]["median"] / 1e6
+            share = rate / self.bandwidth if self.bandwidth else None
+            figure = f"{got['tokens_per_second']:.0f} tokens/s, {rate:.0f} GB/s"
+            if share is not None:
+                figure += f", {100 * share:.0f} %"
+            if kind is None:
+                plain = got["tokens_per_second"]
+                self.line("decode, Llama 1B shape, batch 1", figure, ">= 70 % of the bandwidth",
+                          None if share is None else share >= 0.7)
+            else:
+                ratio = got["tokens_per_second"] / plain
+                self.line(f"  weights in {kind}", f"{figure}, x {ratio:.2f}", "faster than without", ratio > 1)
 
 
 PEER = """
