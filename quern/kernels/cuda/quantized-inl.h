@@ -33,7 +33,7 @@ QUERN_DEVICE void unpack(uint32_t word, int half, float* values) {
       values[i] = float_of_bits(permute_bytes(bytes, 0x42000000U, 0x7044U | i << 8));
   }
 }
-/// The weight of what unpack() gives: exact, as half a scale's digits and q's are.
+/// The weight of what unpack() gives. Exact: a scale has 11 binary digits, an integer 8.
 template <int kBits>
 QUERN_DEVICE float scaled(float value, float scale) {
   return fmaf(value, scale, -kExcess<kBits> * scale);

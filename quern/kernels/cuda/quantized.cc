@@ -6,11 +6,15 @@ namespace quern::kernels::cuda {
 namespace {
 
 constexpr int64_t kPartBytes = int64_t{64} << 20;  // of weights made for a product of many rows
-constexpr int64_t kPartRows = 64;                  // parts are multiples of
-
-/// A block goes on to further rows of the weight with what it has of A.
-constexpr int64_t kMostRowBlocks = 1024;
+constexpr int64_t kPartRows = 64;                  // of which a part is a multiple
 constexpr int64_t kStagedBytes = int64_t{48} << 10;
+
+/// As many blocks as a large GPU runs at once, by their registers: each then goes on to further
+/// rows of the weight, whose loads are under way before it has finished the last.
+constexpr int64_t most_blocks(int64_t m) {
+  constexpr int64_t kMultiprocessors = 128;
+  return (m == 1 ? 3 : 2) * kMultiprocessors;
+}
 
 template <typename In, typename Out>
 void multiply_few_rows(const Context& context, const cpu::GemmOf<In, Out>& gemm,
@@ -27,7 +31,8 @@ void multiply_few_rows(const Context& context, const cpu::GemmOf<In, Out>& gemm,
       parts_of(loads, turn), 1, std::max<int64_t>(1, kStagedBytes / (turn * load_bytes)));
   const int64_t block_columns = kWarpsInBlock / split * Arguments::kRowsEach;
   LaunchSize size;
-  size.blocks_x = static_cast<uint32_t>(std::min(parts_of(gemm.n, block_columns), kMostRowBlocks));
+  size.blocks_x =
+      static_cast<uint32_t>(std::min(parts_of(gemm.n, block_columns), most_blocks(gemm.m)));
   size.shared_bytes = static_cast<size_t>(turns * turn * load_bytes);
   launch(context,
          gemm.m == 1 ? product_name<In, Out>("quern_quantized_row", "quern_quantized_row_bf16",

@@ -207,7 +207,8 @@ TYPED_TEST(QuantizedProduct, OfLongRows) {
 
 /// More rows of the weight than blocks take in one go.
 TEST(QuantizedWeights, OfMoreColumnsThanBlocks) {
-  expect_product<float, float>({.m = 1, .n = 8197, .k = 2080, .bits = 8});
+  expect_product<float, float>({.m = 1, .n = 3077, .k = 2080, .bits = 8});
+  expect_product<float, float>({.m = 5, .n = 2055, .k = 1056, .bits = 8, .epilogue = true});
 }
 
 /// More weights than are made at a time: C, bias and residual go on at the next columns.
