@@ -76,7 +76,7 @@ struct TensorType {
   DType dtype = DType::kF32;
   Shape shape;
 
-  size_t bytes() const { return static_cast<size_t>(shape.elements()) * size_of(dtype); }
+  size_t bytes() const { return bytes_of(dtype, static_cast<size_t>(shape.elements())); }
   bool operator==(const TensorType&) const = default;
 };
 

@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "quern/kernels/cpu/math-inl.h"
+#include "quern/kernels/cpu/quantized-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quern::kernels::cpu {
@@ -32,6 +33,35 @@ void EmbeddingRow(const cpu::Embedding& embedding, const int32_t* ids, const flo
     if (position) sum = hn::Add(sum, part.load(position + i));
     part.store(sum, y + i);
   });
+}
+
+template <int kBits>
+void QuantizedEmbeddingRow(const cpu::Embedding& embedding, const int32_t* ids,
+                           const float* position, float* y) {
+  const FloatVec scale = set(embedding.scale);
+  for (int64_t block = 0; block < embedding.quantized.row_scales(); ++block) {
+    FloatVec sum[kBlockVectors];
+    for (FloatVec& part : sum) part = set(0);
+    for (int64_t j = 0; j < embedding.bag; ++j) {
+      if (ids[j] < 0) continue;
+      FloatVec weights[kBlockVectors];
+      load_weights<kBits>(embedding.quantized, ids[j], block, weights);
+      for (int64_t v = 0; v < kBlockVectors; ++v) sum[v] = hn::Add(sum[v], weights[v]);
+    }
+    for (int64_t v = 0; v < kBlockVectors; ++v) {
+      const int64_t at = block * kQuantizedBlock + v * kLanes;
+      sum[v] = hn::Mul(sum[v], scale);
+      if (position) sum[v] = hn::Add(sum[v], hn::LoadU(Floats(), position + at));
+      hn::StoreU(sum[v], Floats(), y + at);
+    }
+  }
+}
+
+/// As EmbeddingRow, of a quantised table.
+void EmbeddingRowOfBits(const cpu::Embedding& embedding, const int32_t* ids, const float* position,
+                        float* y) {
+  (embedding.quantized.bits == 8 ? QuantizedEmbeddingRow<8>
+                                 : QuantizedEmbeddingRow<4>)(embedding, ids, position, y);
 }
 
 /// out[begin, end) (+)= scale · Σ rows[k][begin, end) over `count` rows of y_grad. Sums of 64 rows
@@ -105,6 +135,7 @@ HWY_AFTER_NAMESPACE();
 namespace quern::kernels::cpu {
 namespace {
 HWY_EXPORT(EmbeddingRow);
+HWY_EXPORT(EmbeddingRowOfBits);
 HWY_EXPORT(GatherSum);
 HWY_EXPORT(PositionSum);
 
@@ -136,8 +167,10 @@ void embedding_forward(const Context& context, const cpu::Embedding& embedding, 
                    const int64_t offset = embedding.offsets ? embedding.offsets[b] : 0;
                    position = embedding.positions + (offset + row % embedding.length) * width;
                  }
-                 HWY_DYNAMIC_DISPATCH(EmbeddingRow)
-                 (embedding, embedding.ids + row * bag, position, y + row * width);
+                 const auto one = embedding.quantized.data != nullptr
+                                      ? HWY_DYNAMIC_DISPATCH(EmbeddingRowOfBits)
+                                      : HWY_DYNAMIC_DISPATCH(EmbeddingRow);
+                 one(embedding, embedding.ids + row * bag, position, y + row * width);
                }
              });
 }

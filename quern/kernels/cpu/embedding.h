@@ -18,6 +18,7 @@ struct Embedding {
   float scale = 1;
   const float* positions = nullptr;  // (capacity, width) or null
   const int32_t* offsets = nullptr;  // (batch) or null: 0
+  QuantizedMatrix quantized{};  // (vocabulary, width), instead of table where its data is not null
 };
 void embedding_forward(const Context& context, const Embedding& embedding, float* y);
 

@@ -39,8 +39,9 @@ HWY_INLINE void finish_row(const float* from, int64_t columns, const float* bias
 
 // Bias (of column j.., or none), activation and residual over a tile in a buffer, to rows i.. and
 // columns j.. of C.
-HWY_NOINLINE void finish_tile(const Gemm& gemm, const float* buffer, int64_t ld, const float* bias,
-                              int64_t i, int64_t j, int64_t rows, int64_t columns) {
+static HWY_NOINLINE void finish_tile(const Gemm& gemm, const float* buffer, int64_t ld,
+                                     const float* bias, int64_t i, int64_t j, int64_t rows,
+                                     int64_t columns) {
   with_activation(gemm.activation, [&]<Activation kActivation>() HWY_ATTR {
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t at = (i + r) * gemm.ldc + j;

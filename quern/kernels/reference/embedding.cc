@@ -25,7 +25,9 @@ void embedding_forward(const cpu::Embedding& e, const T* table, const T* positio
       double v = 0;
       for (int64_t j = 0; j < e.bag; ++j) {
         const int64_t id = e.ids[row * e.bag + j];
-        if (id >= 0) v += static_cast<double>(table[id * e.width + i]);
+        if (id < 0) continue;
+        v += e.quantized.data != nullptr ? static_cast<double>(e.quantized.weight(id, i))
+                                         : static_cast<double>(table[id * e.width + i]);
       }
       v *= static_cast<double>(e.scale);
       if (positions) v += static_cast<double>(positions[position_of(e, row) * e.width + i]);

@@ -23,14 +23,17 @@ double activate(Activation activation, double x) {
   return x;
 }
 
-void gemm(const cpu::Gemm& gemm) {
+namespace {
+
+/// `b` gives the element (p, j) of op(B).
+template <typename B>
+void multiply(const cpu::Gemm& gemm, const B& b) {
   for (int64_t i = 0; i < gemm.m; ++i) {
     for (int64_t j = 0; j < gemm.n; ++j) {
       double sum = 0;
       for (int64_t p = 0; p < gemm.k; ++p) {
         const float a = gemm.transpose_a ? gemm.a[p * gemm.lda + i] : gemm.a[i * gemm.lda + p];
-        const float b = gemm.transpose_b ? gemm.b[j * gemm.ldb + p] : gemm.b[p * gemm.ldb + j];
-        sum += static_cast<double>(a) * static_cast<double>(b);
+        sum += static_cast<double>(a) * static_cast<double>(b(p, j));
       }
       const int64_t at = i * gemm.ldc + j;
       if (gemm.accumulate) sum += static_cast<double>(gemm.c[at]);
@@ -40,6 +43,24 @@ void gemm(const cpu::Gemm& gemm) {
       if (gemm.residual) sum += static_cast<double>(gemm.residual[at]);
       gemm.c[at] = static_cast<float>(sum);
     }
+  }
+}
+
+}  // namespace
+
+void gemm(const cpu::Gemm& gemm) {
+  multiply(gemm, [&](int64_t p, int64_t j) {
+    return gemm.transpose_b ? gemm.b[j * gemm.ldb + p] : gemm.b[p * gemm.ldb + j];
+  });
+}
+
+void quantized_gemm(const cpu::Gemm& gemm, const QuantizedMatrix& weight) {
+  multiply(gemm, [&](int64_t p, int64_t j) { return weight.weight(j, p); });
+}
+
+void dequantize(const QuantizedMatrix& matrix, int64_t first, int64_t rows, float* out) {
+  for (int64_t row = first; row < first + rows; ++row) {
+    for (int64_t column = 0; column < matrix.columns; ++column) *out++ = matrix.weight(row, column);
   }
 }
 
