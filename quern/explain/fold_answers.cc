@@ -11,13 +11,20 @@ graph::ParameterStore copy_of(const run::RowRun& run, int64_t copy) {
   graph::ParameterStore store;
   model::declare_encoder(run.config.single(), store);
   store.use(run.parameters.gpu());
-  store.allocate();
   const std::string prefix = run.config.copy_prefix(copy);
-  for (size_t i = 0; i < store.parameters().size(); ++i) {
-    const int32_t from = run.parameters.find(prefix + store.parameters()[i].name);
-    const auto values = run.parameters.value(from).f32_span();
-    std::copy(values.begin(), values.end(),
-              store.value(static_cast<int32_t>(i)).f32_span().begin());
+  const auto count = static_cast<int32_t>(store.parameters().size());
+  const auto original = [&](int32_t index) {
+    const std::string& name = store.parameters()[static_cast<size_t>(index)].name;
+    return run.parameters.value(run.parameters.find(prefix + name));
+  };
+  for (int32_t i = 0; i < count; ++i) {
+    const DType dtype = original(i).type.dtype;
+    if (is_quantized(dtype)) store.quantize(i, dtype);
+  }
+  store.allocate();
+  for (int32_t i = 0; i < count; ++i) {
+    const TensorView from = original(i);
+    std::copy_n(from.data, from.type.bytes(), store.value(i).data);
   }
   return store;
 }

@@ -155,11 +155,12 @@ task::RowInputs RowPath::baseline(const features::EncodedRows& background, size_
 }
 
 /// What an n-gram adds to a copy's bag when it is all there, times the number of n-grams.
-std::span<float> RowPath::gram(int64_t copy, size_t index) const {
-  const TensorView table =
-      run_.parameters.value(run_.parameters.find(run_.config.copy_prefix(copy) + "embed.ngram"));
-  const auto width = static_cast<size_t>(run_.config.trunk.width);
-  return table.f32_span().subspan(static_cast<size_t>(row_.ngrams[index].row) * width, width);
+std::vector<float> RowPath::gram(int64_t copy, size_t index) const {
+  const int32_t table = run_.parameters.find(run_.config.copy_prefix(copy) + "embed.ngram");
+  const int64_t width = run_.config.trunk.width;
+  std::vector<float> row(static_cast<size_t>(width));
+  run_.parameters.read(table, static_cast<int64_t>(row_.ngrams[index].row) * width, row);
+  return row;
 }
 
 void RowPath::write_bag(const Tensor& tensor, std::span<const double> x) const {
@@ -167,7 +168,7 @@ void RowPath::write_bag(const Tensor& tensor, std::span<const double> x) const {
   std::ranges::fill(out, 0.0F);
   const float share = 1 / static_cast<float>(row_.ngrams.size());
   for (size_t g = 0; g < row_.ngrams.size(); ++g) {
-    const std::span<const float> row = gram(tensor.copy, g);
+    const std::vector<float> row = gram(tensor.copy, g);
     const float there = share * static_cast<float>(x[grams_begin_ + g]);
     for (size_t c = 0; c < out.size(); ++c) out[c] += there * row[c];
   }
@@ -193,7 +194,7 @@ void RowPath::take(const Tensor& tensor, std::span<double> gradient) const {
       given_->gradient(given_->plan().graph().input(tensor.name)).f32_span();
   if (tensor.kind == Tensor::Kind::kBag) {
     for (size_t g = 0; g < row_.ngrams.size(); ++g) {
-      const std::span<const float> row = gram(tensor.copy, g);
+      const std::vector<float> row = gram(tensor.copy, g);
       double sum = 0;
       for (size_t c = 0; c < row.size(); ++c)
         sum += static_cast<double>(row[c]) * static_cast<double>(found[c]);

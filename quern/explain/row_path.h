@@ -45,7 +45,7 @@ class RowPath {
   /// What each part of the row would add to the linear scores if it were as in a baseline:
   /// (players, outputs).
   std::vector<float> linear_moves(size_t background);
-  std::span<float> gram(int64_t copy, size_t index) const;
+  std::vector<float> gram(int64_t copy, size_t index) const;
   void write(std::span<const double> x);
   void write_bag(const Tensor& tensor, std::span<const double> x) const;
   void take(const Tensor& tensor, std::span<double> gradient) const;

@@ -155,6 +155,12 @@ struct Executor::Impl {
     }
     const Shape& shape = parameters_.parameters()[static_cast<size_t>(index)].shape;
     check_shape(info, shape);
+    const DType kept = parameters_.parameters()[static_cast<size_t>(index)].dtype;
+    if (info.type.dtype != kept && (is_quantized(kept) || is_quantized(info.type.dtype))) {
+      throw ShapeError(fmt::format("parameter {} is {} in the store, {} in the graph", info.name,
+                                   quern::name(kept), quern::name(info.type.dtype)),
+                       "trace the graph for the store that runs it");
+    }
     if (info.type.dtype == DType::kBF16 && parameters_.copies() == nullptr) {
       throw Error("no_copy", fmt::format("parameter {} has no copy in BF16", info.name),
                   "trace the graph for the store that runs it, on a GPU with precision = bf16");

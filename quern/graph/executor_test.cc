@@ -6,6 +6,7 @@
 #include "quern/base/heap_counter_testing.h"
 #include "quern/graph/graph_testing.h"
 #include "quern/graph/plan.h"
+#include "quern/graph/quantized.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::graph::testing {
@@ -363,6 +364,80 @@ TEST(Stores, GroupsAreContiguousAlignedAndPaddedWithZero) {
   EXPECT_EQ(store.values()[15], 0) << "padding";
   store.allocate_gradients();
   EXPECT_EQ(store.allocated_bytes(), 2 * store.arena_floats() * sizeof(float));
+}
+
+TEST(Stores, QuantisedParametersStandApart) {
+  ParameterStore store;
+  const int32_t a = store.declare("a", {3, 64}, ParameterGroup::kMatrix);
+  const int32_t b = store.declare("b", {5, 32}, ParameterGroup::kMatrix);
+  const int32_t narrow = store.declare("narrow", {5, 31}, ParameterGroup::kMatrix);
+  const int32_t norm = store.declare("norm", {32}, ParameterGroup::kVector);
+  EXPECT_EQ(store.quantized(), DType::kF32);
+  store.quantize(a, DType::kQ4_0);
+  store.quantize(b, DType::kQ4_0);
+  EXPECT_THROW(store.quantize(narrow, DType::kQ4_0), ShapeError);
+  EXPECT_THROW(store.quantize(norm, DType::kQ4_0), ShapeError);
+  EXPECT_THROW(store.quantize(b, DType::kF16), ShapeError);
+  store.allocate();
+  EXPECT_THROW(store.quantize(b, DType::kQ8_0), Error);
+  EXPECT_EQ(store.quantized(), DType::kQ4_0);
+  EXPECT_EQ(store.count(), 3 * 64 + 5 * 32 + 5 * 31 + 32);
+  EXPECT_EQ(store.values().size(), 160U + 32) << "the others alone";
+  EXPECT_EQ(store.value(a).type.bytes(), 3 * 2 * 18U);
+  EXPECT_EQ(store.value(b).data - store.value(a).data, 128) << "the next whole 64 bytes";
+  EXPECT_EQ(store.allocated_bytes(), (160 + 32) * sizeof(float) + 128 + 128);
+  EXPECT_EQ(store.value(norm).type.dtype, DType::kF32);
+  EXPECT_THROW(store.allocate_gradients(), Error);
+}
+
+/// Linear and embedding alone read quantised parameters, and only as matrices of whole blocks.
+TEST(Stores, WhatCanBeQuantisedFollowsFromTheGraph) {
+  Graph g;
+  int32_t index = 0;
+  const auto parameter = [&](const char* name, Shape shape) {
+    return g.parameter(name, index++, {DType::kF32, shape});
+  };
+  const Value ids = g.input("ids", {DType::kI32, {1, 2}});
+  const Value table = parameter("table", {7, 32});
+  const Value positions = parameter("positions", {4, 32});
+  Value x = embedding(g, ids, table, positions, {}, 1);
+  const Value weight = parameter("weight", {64, 32});
+  x = linear(g, x, weight, parameter("bias", {64}));
+  x = linear(g, x, parameter("narrow", {36, 64}));
+  x = linear(g, x, parameter("odd", {32, 36}));
+  const Value also = parameter("also added", {32, 32});
+  x = linear(g, x, also);
+  add(g, x, reshape(g, slice(g, also, 0, 0, 2), {1, 2, 32}));
+  linear(g, x, table);  // tied
+  EXPECT_EQ(quantizable_parameters(g), (std::vector<int32_t>{0, 2, 4}));
+}
+
+/// A graph is traced for the store that runs it.
+TEST(Stores, QuantisedGraphsNeedQuantisedStores) {
+  ParameterStore floats;
+  floats.declare("w", {5, 32}, ParameterGroup::kMatrix);
+  ParameterStore quantized;
+  quantized.declare("w", {5, 32}, ParameterGroup::kMatrix);
+  quantized.quantize(0, DType::kQ8_0);
+  StateStore states;
+  ThreadPool pool(1);
+  for (ParameterStore* store : {&floats, &quantized}) {
+    store->allocate();
+    for (const DType dtype : {DType::kF32, DType::kQ8_0}) {
+      Graph g;
+      const Value x = g.input("x", {DType::kF32, {1, 32}});
+      g.name_output("y", linear(g, x, g.parameter("w", 0, {dtype, {5, 32}})));
+      const auto make = [&] { Executor(Plan(std::move(g), {}), *store, states, pool); };
+      if (dtype == store->parameters()[0].dtype) {
+        EXPECT_NO_THROW(make());
+      } else {
+        EXPECT_THROW(make(), ShapeError);
+      }
+    }
+  }
+  Graph g;
+  const Value x = g.input("x", {DType::kF32, {1, 31}});
+  EXPECT_THROW(linear(g, x, g.parameter("w", 0, {DType::kQ8_0, {5, 31}})), ShapeError);
 }
 
 TEST(Stores, StatesKeepTheirAddress) {

@@ -46,6 +46,10 @@ InputSpec random_input() {
   return spec;
 }
 
+InputSpec quantized(Shape shape, DType dtype) {
+  return {.fill = Fill::kNormal, .type = {dtype, shape}, .scale = 0.5F};
+}
+
 /// The case once for every subset of its optional inputs.
 void with_optionals(std::vector<OpCase>& cases, const OpCase& full, std::vector<size_t> optional) {
   for (uint32_t mask = 0; mask < 1U << optional.size(); ++mask) {
@@ -76,6 +80,17 @@ void add_embedding(std::vector<OpCase>& cases) {
                    "wider than a vector, many rows",
                    EmbeddingAttrs{0.5F},
                    {integers({5, 33}, 0, 50), normal({50, 67}), normal({40, 67})}});
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0}) {
+    cases.push_back({OpCode::kEmbedding,
+                     fmt::format("of {}", name(dtype)),
+                     EmbeddingAttrs{1.5F},
+                     {given({3, 0, 3, 6, -1, 3, 2, 2}, {2, 4}), quantized({7, 64}, dtype),
+                      normal({6, 64}), given({2, 0})}});
+    cases.push_back({OpCode::kEmbedding,
+                     fmt::format("bag of three of {}", name(dtype)),
+                     EmbeddingAttrs{1},
+                     {integers({3, 5, 3}, -1, 11), quantized({11, 96}, dtype)}});
+  }
 }
 
 void add_linear(std::vector<OpCase>& cases) {
@@ -97,6 +112,23 @@ void add_linear(std::vector<OpCase>& cases) {
                    "rows past a tile",
                    LinearAttrs{Activation::kSilu},
                    {normal({3, 41, 50}, 0.3F), normal({70, 50}, 0.3F), normal({70}), {}}});
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0}) {
+    for (const int64_t rows : {1, 3, 8, 9, 40}) {
+      cases.push_back(
+          {OpCode::kLinear,
+           fmt::format("{} rows, of {}", rows, name(dtype)),
+           LinearAttrs{Activation::kGelu},
+           {normal({rows, 96}), quantized({67, 96}, dtype), normal({67}), normal({rows, 67})}});
+    }
+    cases.push_back({OpCode::kLinear,
+                     fmt::format("many scales, of {}", name(dtype)),
+                     LinearAttrs{},
+                     {normal({2, 4160}, 0.1F), quantized({6, 4160}, dtype)}});
+    cases.push_back({OpCode::kLinear,
+                     fmt::format("dX in parts, of {}", name(dtype)),
+                     LinearAttrs{},
+                     {normal({1, 4096}, 0.1F), quantized({300, 4096}, dtype), {}, {}}});
+  }
 }
 
 void add_norm(std::vector<OpCase>& cases) {

@@ -10,6 +10,7 @@
 
 #include "quern/base/random.h"
 #include "quern/graph/op_cases.h"
+#include "quern/graph/quantized.h"
 #include "quern/kernels/bfloat16.h"
 #include "quern/kernels/cuda/gpu.h"
 #include "quern/tensor/buffer.h"
@@ -66,6 +67,15 @@ inline Tensor make(const InputSpec& spec, Random& random) {
     InputSpec wide = spec;
     wide.type.dtype = DType::kF32;
     return narrowed(make(wide, random));
+  }
+  if (is_quantized(spec.type.dtype)) {
+    InputSpec wide = spec;
+    wide.type.dtype = DType::kF32;
+    const Tensor values = make(wide, random);
+    Tensor tensor(spec.type);
+    kernels::quantize(values.floats().data(), quantized_matrix(tensor.view()),
+                      tensor.buffer.data());
+    return tensor;
   }
   Tensor tensor(spec.type);
   const auto count = static_cast<size_t>(spec.type.shape.elements());
@@ -142,6 +152,9 @@ class Bench {
   uint32_t differentiable() const {
     if (entry_.backward == nullptr) return 0;
     uint32_t mask = entry_.differentiable_inputs(case_.attrs, present_) & present_;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (is_quantized(inputs[i].type.dtype)) mask &= ~(1U << i);
+    }
     return mask;
   }
 

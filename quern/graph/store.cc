@@ -6,37 +6,71 @@
 #include <cstring>
 
 #include "quern/base/error.h"
+#include "quern/graph/quantized.h"
 #include "quern/kernels/cuda/gpu.h"
 
 namespace quern::graph {
 namespace {
-constexpr size_t kAlignedFloats = Buffer::kAlignment / sizeof(float);
+
+/// Floats of a parameter in the arena, padding included.
+size_t arena_floats_of(const ParameterInfo& info) {
+  constexpr size_t kAlignedFloats = Buffer::kAlignment / sizeof(float);
+  if (is_quantized(info.dtype)) return 0;
+  const auto floats = static_cast<size_t>(info.shape.elements());
+  return (floats + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
+}
+size_t quantized_bytes_of(const ParameterInfo& info) {
+  if (!is_quantized(info.dtype)) return 0;
+  return Buffer::align(TensorType{info.dtype, info.shape}.bytes());
+}
+
+}  // namespace
+
+void ParameterStore::require_declaring(std::string_view name) const {
+  if (!laid_out_) return;
+  throw Error("store_laid_out", fmt::format("parameter {} is declared after allocate()", name),
+              "declare every parameter before the store is allocated");
 }
 
 int32_t ParameterStore::declare(std::string_view name, Shape shape, ParameterGroup group) {
-  if (laid_out_) {
-    throw Error("store_laid_out", fmt::format("parameter {} is declared after allocate()", name),
-                "declare every parameter before the store is allocated");
-  }
+  require_declaring(name);
   if (find(name) >= 0) {
     throw Error("duplicate_parameter", fmt::format("parameter {} is declared twice", name),
                 "ask find() for its index to share it");
   }
-  parameters_.push_back({std::string(name), shape, group, 0});
+  parameters_.push_back({std::string(name), shape, group});
   return static_cast<int32_t>(parameters_.size()) - 1;
+}
+
+void ParameterStore::quantize(int32_t index, DType dtype) {
+  ParameterInfo& info = parameters_.at(static_cast<size_t>(index));
+  require_declaring(info.name);
+  if (!is_quantized(dtype) || !can_be_quantized(info.shape)) {
+    throw ShapeError(fmt::format("parameter {} {} cannot be kept as {}", info.name,
+                                 info.shape.to_string(), quern::name(dtype)),
+                     "a matrix with a multiple of 32 columns can, as Q8_0 or Q4_0");
+  }
+  info.dtype = dtype;
+}
+
+DType ParameterStore::quantized() const {
+  for (const ParameterInfo& info : parameters_) {
+    if (is_quantized(info.dtype)) return info.dtype;
+  }
+  return DType::kF32;
 }
 
 void ParameterStore::use(kernels::cuda::Gpu* gpu) {
   if (gpu == gpu_) return;
   gpu_ = gpu;
-  for (Buffer* buffer : {&values_, &gradients_}) {
+  for (Buffer* buffer : {&values_, &quantized_, &gradients_}) {
     if (buffer->size() == 0) continue;
     Buffer moved = make_buffer(buffer->size());
     std::memcpy(moved.data(), buffer->data(), buffer->size());
     *buffer = std::move(moved);
   }
   copies_ = Buffer();
-  if (values_.size() != 0) make_copies();
+  if (allocated_) make_copies();
 }
 
 DType ParameterStore::activation_type() const {
@@ -58,15 +92,16 @@ Buffer ParameterStore::make_buffer(size_t bytes) const {
 void ParameterStore::lay_out() {
   if (laid_out_) return;
   size_t offset = 0;
+  size_t quantized = 0;
   for (const ParameterGroup group :
        {ParameterGroup::kMatrix, ParameterGroup::kEmbedding, ParameterGroup::kVector}) {
     Range& range = groups_[static_cast<size_t>(group)];
     range.begin = offset;
     for (ParameterInfo& info : parameters_) {
       if (info.group != group) continue;
-      info.offset = offset;
-      const auto floats = static_cast<size_t>(info.shape.elements());
-      offset += (floats + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
+      info.offset = is_quantized(info.dtype) ? quantized : offset;
+      offset += arena_floats_of(info);
+      quantized += quantized_bytes_of(info);
     }
     range.end = offset;
   }
@@ -75,8 +110,10 @@ void ParameterStore::lay_out() {
 
 void ParameterStore::allocate() {
   lay_out();
-  if (values_.size() != 0) return;
+  if (allocated_) return;
   values_ = make_buffer(arena_floats() * sizeof(float));
+  if (quantized_bytes() != 0) quantized_ = make_buffer(quantized_bytes());
+  allocated_ = true;
   make_copies();
 }
 
@@ -85,6 +122,12 @@ void ParameterStore::make_copies() {
 }
 
 void ParameterStore::allocate_gradients() {
+  if (is_quantized(quantized())) {
+    throw Error(
+        "quantized",
+        fmt::format("weights of {} bits cannot be trained", quantized() == DType::kQ8_0 ? 8 : 4),
+        "give the run that was quantised");
+  }
   allocate();
   if (gradients_.size() == 0) gradients_ = make_buffer(values_.size());
 }
@@ -98,9 +141,26 @@ int32_t ParameterStore::find(std::string_view name) const {
 
 TensorView ParameterStore::value(int32_t index) const {
   const ParameterInfo& info = parameters_.at(static_cast<size_t>(index));
-  TensorView view{nullptr, {DType::kF32, info.shape}};
-  if (values_.data() != nullptr) view.data = values_.data() + info.offset * sizeof(float);
+  TensorView view{nullptr, {info.dtype, info.shape}};
+  if (is_quantized(info.dtype)) {
+    if (quantized_.data() != nullptr) view.data = quantized_.data() + info.offset;
+  } else if (values_.data() != nullptr) {
+    view.data = values_.data() + info.offset * sizeof(float);
+  }
   return view;
+}
+
+void ParameterStore::read(int32_t index, int64_t first, std::span<float> to) const {
+  const TensorView view = value(index);
+  if (!is_quantized(view.type.dtype)) {
+    std::copy_n(view.f32() + first, to.size(), to.begin());
+    return;
+  }
+  const kernels::QuantizedMatrix matrix = quantized_matrix(view);
+  for (float& element : to) {
+    element = matrix.weight(first / matrix.columns, first % matrix.columns);
+    ++first;
+  }
 }
 
 TensorView ParameterStore::gradient(int32_t index) const {
@@ -136,10 +196,12 @@ int64_t ParameterStore::count() const {
 
 size_t ParameterStore::arena_floats() const {
   size_t total = 0;
-  for (const ParameterInfo& info : parameters_) {
-    const auto floats = static_cast<size_t>(info.shape.elements());
-    total += (floats + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
-  }
+  for (const ParameterInfo& info : parameters_) total += arena_floats_of(info);
+  return total;
+}
+size_t ParameterStore::quantized_bytes() const {
+  size_t total = 0;
+  for (const ParameterInfo& info : parameters_) total += quantized_bytes_of(info);
   return total;
 }
 

@@ -27,15 +27,25 @@ struct ParameterInfo {
   std::string name;
   Shape shape;
   ParameterGroup group = ParameterGroup::kMatrix;
-  size_t offset = 0;  // floats into the arena; groups are contiguous, every tensor 64-byte aligned
+  DType dtype = DType::kF32;  // or quantised
+  /// Floats into the arena; groups are contiguous, every tensor 64-byte aligned. Of a quantised
+  /// one bytes into the arena of those.
+  size_t offset = 0;
 };
 
 /// All parameters of a model in one arena, and where training, all gradients in another of the same
 /// layout. Declared first (names, shapes), laid out and allocated once, then shared by every plan.
+/// Quantised ones stand in an arena of their own: they are read by plans, and not trained.
 class ParameterStore {
  public:
   /// Returns the index. Throws Error on a second parameter of the same name, or after allocate().
   int32_t declare(std::string_view name, Shape shape, ParameterGroup group);
+  /// From now on a parameter is kept as kQ8_0 or kQ4_0, without a value in float32: it has no place
+  /// in values(). Throws ShapeError where it is no matrix with a multiple of 32 columns, Error
+  /// after lay_out().
+  void quantize(int32_t index, DType dtype);
+  /// kQ8_0 or kQ4_0 where a parameter is kept so, else kF32.
+  DType quantized() const;
   /// Every plan made from now on over these parameters runs on that GPU, which must outlive them.
   /// Values, gradients and states stand in memory that both sides read; the host may touch them
   /// whenever no run is under way. What has memory already is moved: no view of it may be held.
@@ -51,16 +61,19 @@ class ParameterStore {
   /// Decides every offset, without memory: nothing can be declared after it.
   void lay_out();
   void allocate();  // lays out first
+  /// Throws Error("quantized") where a parameter is quantised.
   void allocate_gradients();
 
   std::span<const ParameterInfo> parameters() const { return parameters_; }
   int32_t find(std::string_view name) const;  // -1: none
-  TensorView value(int32_t index) const;
+  TensorView value(int32_t index) const;      // of the parameter's dtype
+  /// The elements of a parameter from `first` on in float32, however it is kept.
+  void read(int32_t index, int64_t first, std::span<float> to) const;
   TensorView gradient(int32_t index) const;
   TensorView copy(int32_t index) const;  // BF16; on the device, where there is such a copy
   std::byte* copies() const { return copies_.data(); }
   /// The run of floats of a group (values or gradients), padding included (padding is and stays
-  /// zero).
+  /// zero), quantised parameters not.
   struct Range {
     size_t begin = 0, end = 0;
   };
@@ -69,20 +82,24 @@ class ParameterStore {
   std::span<float> gradients() const;
 
   int64_t count() const;        // parameters, without padding
-  size_t arena_floats() const;  // with padding
-  size_t allocated_bytes() const { return values_.size() + gradients_.size() + copies_.size(); }
+  size_t arena_floats() const;  // with padding, without quantised parameters
+  size_t allocated_bytes() const {
+    return values_.size() + quantized_.size() + gradients_.size() + copies_.size();
+  }
   /// Of the copy in BF16, 0 where there is none.
   size_t copy_bytes() const;
 
  private:
+  void require_declaring(std::string_view name) const;
+  size_t quantized_bytes() const;
   Buffer make_buffer(size_t bytes) const;
   void make_copies();
 
   std::vector<ParameterInfo> parameters_;
   kernels::cuda::Gpu* gpu_ = nullptr;
-  Buffer values_, gradients_, copies_;
+  Buffer values_, quantized_, gradients_, copies_;
   Range groups_[3];
-  bool laid_out_ = false;
+  bool laid_out_ = false, allocated_ = false;
 };
 
 /// Named tensors with a stable address that plans write in place.

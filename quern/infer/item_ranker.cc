@@ -92,15 +92,26 @@ void ItemRanker::rank(std::span<const std::vector<uint32_t>> histories,
   }
 }
 
+namespace {
+
+/// All of a parameter, in float32.
+std::vector<float> floats_of(const graph::ParameterStore& parameters, std::string_view name) {
+  const int32_t index = parameters.find(name);
+  std::vector<float> values(static_cast<size_t>(parameters.value(index).elements()));
+  parameters.read(index, 0, values);
+  return values;
+}
+
+}  // namespace
+
 std::vector<float> item_rows(const model::ModelConfig& config,
                              const graph::ParameterStore& parameters,
                              std::span<const int32_t> side) {
-  const std::span<const float> own = parameters.value(parameters.find("embed.weight")).f32_span();
-  std::vector<float> rows(own.begin(), own.end());
+  std::vector<float> rows = floats_of(parameters, "embed.weight");
   if (config.side_slots == 0) return rows;
   const auto width = static_cast<size_t>(config.width);
   const auto slots = static_cast<size_t>(config.side_slots);
-  const std::span<const float> table = parameters.value(parameters.find("embed.side")).f32_span();
+  const std::vector<float> table = floats_of(parameters, "embed.side");
   rows.resize(side.size() / slots * width);
   for (size_t i = 0; i < side.size(); ++i) {
     if (side[i] < 0) continue;

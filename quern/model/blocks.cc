@@ -35,7 +35,7 @@ Value Blocks::parameter_as(const std::string& short_name, DType type) {
   const int32_t index = store_.find(name);
   if (index < 0) throw Error("missing_parameter", "the model has no parameter " + name);
   const auto& info = store_.parameters()[static_cast<size_t>(index)];
-  return g_.parameter(name, index, {type, info.shape});
+  return g_.parameter(name, index, {is_quantized(info.dtype) ? info.dtype : type, info.shape});
 }
 Value Blocks::parameter(const std::string& name) { return parameter_as(name, DType::kF32); }
 Value Blocks::weight(const std::string& name) { return parameter_as(name, type()); }

@@ -49,10 +49,10 @@ class Blocks {
   void set_prefix(std::string prefix) { prefix_ = std::move(prefix); }
   /// What activations are kept as: BF16 where the store says so.
   DType type() const { return store_.activation_type(); }
-  /// In F32. Throws Error("missing_parameter").
+  /// In F32, or quantised where the store keeps it so. Throws Error("missing_parameter").
   graph::Value parameter(const std::string& name);
   graph::Value optional_parameter(const std::string& name);
-  /// What is multiplied by activations, or added to them: in their type.
+  /// What is multiplied by activations, or added to them: in their type, or quantised.
   graph::Value weight(const std::string& name);
   graph::Value optional_weight(const std::string& name);
   graph::Value norm(graph::Value x, const std::string& name);

@@ -13,6 +13,7 @@
 #include "quern/kernels/cpu/movement.h"
 #include "quern/kernels/cpu/norm.h"
 #include "quern/kernels/cpu/optimizer.h"
+#include "quern/kernels/cpu/quantized.h"
 #include "quern/kernels/cpu/window.h"
 #include "quern/kernels/cuda/kernels.h"
 #include "quern/kernels/optimizer_step.h"
@@ -27,6 +28,23 @@
 #include "quern/kernels/reference/optimizer.h"
 #include "quern/kernels/reference/window.h"
 #include "quern/kernels/scalar.h"
+
+// What CUDA has no kernels for.
+namespace quern::kernels::cuda {
+[[noreturn]] inline void no_quantized_kernel() {
+  throw Error("no_kernel", "quantised weights have no kernel for CUDA", "use --device cpu");
+}
+inline size_t quantized_gemm_scratch(const cpu::Gemm&) { return 0; }
+template <typename In, typename Out>
+void quantized_gemm(const Context&, const cpu::GemmOf<In, Out>&, const QuantizedMatrix&,
+                    std::byte*) {
+  no_quantized_kernel();
+}
+template <typename T>
+void dequantize(const Context&, const QuantizedMatrix&, int64_t, int64_t, T*) {
+  no_quantized_kernel();
+}
+}  // namespace quern::kernels::cuda
 
 // An op's forward and backward are templates over where the arithmetic comes from: the same wiring
 // runs on the kernels of a device and on the plain loops that specify them.
@@ -45,6 +63,7 @@ using kernels::Scalar;
 #define QUERN_SCRATCHES(space)                        \
   QUERN_SCRATCH(space, gemm_scratch)                  \
   QUERN_SCRATCH(space, column_sum_scratch)            \
+  QUERN_SCRATCH(space, quantized_gemm_scratch)        \
   QUERN_SCRATCH(space, convolve_scratch)              \
   QUERN_SCRATCH(space, convolve_backward_scratch)     \
   QUERN_SCRATCH(space, convolve_weight_scratch)       \
@@ -61,6 +80,9 @@ using kernels::Scalar;
 /// The processor's kernels: each takes the context first, some take scratch last.
 class Cpu {
  public:
+  /// Elements of a quantised weight that stand dequantised at a time.
+  static constexpr int64_t kWeightPart = int64_t{1} << 20;
+
   explicit Cpu(const KernelCall& call) : context_(*call.context), scratch_(call.scratch) {}
 
 #define QUERN_KERNEL(name)                                            \
@@ -102,6 +124,9 @@ class Cpu {
 /// A CUDA device's.
 class Cuda {
  public:
+  /// As of Cpu; sums over parts are rounded to BF16 between them, so that these are few.
+  static constexpr int64_t kWeightPart = int64_t{1} << 25;
+
   explicit Cuda(const KernelCall& call) : context_(*call.cuda), scratch_(call.scratch) {}
 
 #define QUERN_KERNEL(name)                                             \
@@ -142,6 +167,8 @@ void by_type(const KernelCall& call) {
 /// Plain loops in float64.
 class Reference {
  public:
+  static constexpr int64_t kWeightPart = Cpu::kWeightPart;
+
   explicit Reference(const KernelCall&) {}
 
 #define QUERN_KERNEL(name)                                        \

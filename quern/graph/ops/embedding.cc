@@ -1,8 +1,10 @@
 
 #include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
+#include "quern/graph/quantized.h"
 
-// y[row] = scale · Σ table[ids[row]] + positions[offset + t].
+// y[row] = scale · Σ table[ids[row]] + positions[offset + t]. The table may be quantised: then it
+// has no gradient.
 namespace quern::graph::ops {
 namespace {
 
@@ -13,7 +15,12 @@ Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const DType dtype = attributes<EmbeddingAttrs>(OpCode::kEmbedding, attrs).dtype;
   const Check check(OpCode::kEmbedding, inputs);
   check.dtype(kIds, DType::kI32);
-  check.floats({kTable, kPositions});
+  check.floats({kPositions});
+  if (is_quantized(inputs[kTable].dtype)) {
+    check.quantized(kTable);
+  } else {
+    check.dtype(kTable, DType::kF32);
+  }
   check.rank(kTable, 2);
   const Shape& ids = check.shape(kIds);
   check.require(ids.rank() == 2 || ids.rank() == 3, "ids must be (B, T) or (B, T, G)",
@@ -51,7 +58,11 @@ cpu::Embedding arguments(const KernelCall& call) {
   cpu::Embedding embedding =
       shape(*call.attrs, call.inputs[kIds].shape(), call.inputs[kTable].shape());
   embedding.ids = call.inputs[kIds].i32();
-  embedding.table = call.inputs[kTable].f32();
+  if (is_quantized(call.inputs[kTable].type.dtype)) {
+    embedding.quantized = quantized_matrix(call.inputs[kTable]);
+  } else {
+    embedding.table = call.inputs[kTable].f32();
+  }
   embedding.positions = f32_or_null(call.inputs, kPositions);
   embedding.offsets = i32_or_null(call.inputs, kOffsets);
   return embedding;
@@ -97,6 +108,7 @@ OpEntry embedding_op() {
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
   entry.cuda.forward = [](const KernelCall& call) {
+    if (is_quantized(call.inputs[kTable].type.dtype)) kernels::cuda::no_quantized_kernel();
     stores_bf16(call) ? forward<Cuda, BFloat16>(call) : forward<Cuda>(call);
   };
   entry.reference_forward = forward<Reference>;

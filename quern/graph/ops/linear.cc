@@ -2,8 +2,10 @@
 
 #include "quern/graph/ops/backends.h"
 #include "quern/graph/ops/ops.h"
+#include "quern/graph/quantized.h"
 
-// y = activation(x Wᵀ + b) + residual, one GEMM with its epilogue.
+// y = activation(x Wᵀ + b) + residual, one GEMM with its epilogue. W may be quantised: then it has
+// no gradient.
 namespace quern::graph::ops {
 namespace {
 
@@ -21,7 +23,11 @@ bool widens(const Attrs& attrs, std::span<const TensorType> inputs) {
 Types infer(const Attrs& attrs, std::span<const TensorType> inputs) {
   const Check check(OpCode::kLinear, inputs);
   check.dtype(kX, inputs[kX].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32);
-  check.dtype(kWeight, inputs[kX].dtype);
+  if (is_quantized(inputs[kWeight].dtype)) {
+    check.quantized(kWeight);
+  } else {
+    check.dtype(kWeight, inputs[kX].dtype);
+  }
   const DType dtype = widens(attrs, inputs) ? DType::kF32 : inputs[kX].dtype;
   for (const size_t i : {kBias, kResidual}) {
     if (check.has(i)) check.dtype(i, dtype);
@@ -76,10 +82,42 @@ cpu::GemmOf<In, Out> weight_grad_shape(std::span<const TensorType> inputs) {
 
 template <typename Kernels>
 size_t forward_scratch(const Attrs&, std::span<const TensorType> inputs) {
-  return Kernels::gemm_scratch(forward_shape<float, float>(inputs));
+  const auto shape = forward_shape<float, float>(inputs);
+  return is_quantized(inputs[kWeight].dtype) ? Kernels::quantized_gemm_scratch(shape)
+                                             : Kernels::gemm_scratch(shape);
+}
+
+/// Of a quantised weight: rows that dX multiplies at a time, and the scratch of such a product,
+/// behind which they stand.
+template <typename Kernels>
+int64_t rows_of_part(std::span<const TensorType> inputs) {
+  const Shape& weight = inputs[kWeight].shape;
+  return std::min(weight[0], std::max<int64_t>(1, Kernels::kWeightPart / weight[1]));
 }
 template <typename Kernels>
+size_t part_scratch(std::span<const TensorType> inputs) {
+  auto shape = x_grad_shape<float>(inputs);
+  const int64_t rows = rows_of_part<Kernels>(inputs);
+  size_t most = 0;
+  for (const int64_t k : {rows, inputs[kWeight].shape[0] % rows}) {
+    shape.k = k;
+    if (k > 0) most = std::max(most, Kernels::gemm_scratch(shape));
+  }
+  return Buffer::align(most);
+}
+template <typename Kernels>
+size_t quantized_scratch(std::span<const TensorType> inputs) {
+  const int64_t m = inputs[kX].shape.rows();
+  const Shape& weight = inputs[kWeight].shape;
+  const size_t part =
+      static_cast<size_t>(rows_of_part<Kernels>(inputs) * weight[1]) * sizeof(float);
+  return Buffer::align(
+      std::max(part_scratch<Kernels>(inputs) + part, Kernels::column_sum_scratch(m, weight[0])));
+}
+
+template <typename Kernels>
 size_t kernel_scratch(std::span<const TensorType> inputs) {
+  if (is_quantized(inputs[kWeight].dtype)) return quantized_scratch<Kernels>(inputs);
   const int64_t m = inputs[kX].shape.rows();
   const int64_t n = inputs[kWeight].shape[0];
   return Buffer::align(std::max({Kernels::gemm_scratch(x_grad_shape<float>(inputs)),
@@ -111,12 +149,16 @@ void forward(const KernelCall& call) {
   types_of(call, types);
   cpu::GemmOf<In, Out> gemm = forward_shape<In, Out>(types);
   gemm.a = call.inputs[kX].as<In>();
-  gemm.b = call.inputs[kWeight].as<In>();
   gemm.c = call.outputs[kY].as<Out>();
   gemm.bias = or_null<Out>(call.inputs, kBias);
   gemm.residual = or_null<Out>(call.inputs, kResidual);
   gemm.pre_activation = call.outputs[kPreActivation].as<Out>();
   gemm.activation = attributes<LinearAttrs>(call).activation;
+  if (is_quantized(types[kWeight].dtype)) {
+    Kernels(call).quantized_gemm(gemm, quantized_matrix(call.inputs[kWeight]));
+    return;
+  }
+  gemm.b = call.inputs[kWeight].as<In>();
   Kernels(call).gemm(gemm);
 }
 
@@ -144,6 +186,30 @@ void parameter_gradients(const KernelCall& call, std::span<const TensorType> typ
   if (bias_grad != nullptr) Kernels(call).column_sum(grad, m, n, bias_grad, call.accumulate[kBias]);
 }
 
+template <typename Kernels, typename In>
+void x_gradient(const KernelCall& call, std::span<const TensorType> types, const In* grad) {
+  auto gemm = x_grad_shape<In>(types);
+  gemm.a = grad;
+  gemm.c = call.input_grads[kX].as<In>();
+  gemm.accumulate = call.accumulate[kX];
+  if (!is_quantized(types[kWeight].dtype)) {
+    gemm.b = call.inputs[kWeight].as<In>();
+    Kernels(call).gemm(gemm);
+    return;
+  }
+  const kernels::QuantizedMatrix weight = quantized_matrix(call.inputs[kWeight]);
+  auto* const part = reinterpret_cast<In*>(call.scratch + part_scratch<Kernels>(types));
+  const int64_t rows = rows_of_part<Kernels>(types);
+  for (int64_t first = 0; first < weight.rows; first += rows) {
+    gemm.k = std::min(rows, weight.rows - first);
+    Kernels(call).dequantize(weight, first, gemm.k, part);
+    gemm.a = grad + first;
+    gemm.b = part;
+    Kernels(call).gemm(gemm);
+    gemm.accumulate = true;
+  }
+}
+
 template <typename Kernels, typename In = float, typename Out = In>
 void backward(const KernelCall& call) {
   std::array<TensorType, 4> types;
@@ -167,14 +233,7 @@ void backward(const KernelCall& call) {
     Kernels(call).cast(before, DType::kF32, narrow, DType::kBF16, m * n, false);
     grad = narrow;
   }
-  if (wants(call, kX)) {
-    auto gemm = x_grad_shape<In>(types);
-    gemm.a = grad;
-    gemm.b = call.inputs[kWeight].as<In>();
-    gemm.c = call.input_grads[kX].as<In>();
-    gemm.accumulate = call.accumulate[kX];
-    Kernels(call).gemm(gemm);
-  }
+  if (wants(call, kX)) x_gradient<Kernels>(call, types, grad);
   if (!std::is_same_v<In, float> && wants(call, kWeight) &&
       call.input_grads[kWeight].type.dtype == DType::kBF16) {
     parameter_gradients<Kernels, In, In>(call, types, grad);

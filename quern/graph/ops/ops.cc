@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "quern/graph/quantized.h"
+
 namespace quern::graph::ops {
 
 void wrong_attributes(OpCode code) {
@@ -38,6 +40,14 @@ void Check::activations() const {
       first = inputs_[i].dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
     dtype(i, first);
   }
+}
+
+void Check::quantized(size_t i) const {
+  if (can_be_quantized(shape(i))) return;
+  shape_error(
+      code_, inputs_,
+      fmt::format("{} must have rows of whole blocks of 32", op_entry(code_).input_names[i]),
+      "keep it in F32");
 }
 
 void Check::rank(size_t i, size_t rank) const {

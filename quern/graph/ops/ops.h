@@ -74,6 +74,8 @@ class Check {
       if (has(i)) dtype(i, DType::kF32);
     }
   }
+  /// A quantised input is a matrix of whole blocks.
+  void quantized(size_t i) const;
   /// Of the inputs that the op says may be BF16: all that are present are of one type.
   void activations() const;
   void rank(size_t i, size_t rank) const;
