@@ -8,10 +8,12 @@
 #include "quern/base/random.h"
 #include "quern/cli/command.h"
 #include "quern/cli/command_list.h"
+#include "quern/graph/quantized.h"
 #include "quern/infer/session.h"
 #include "quern/kernels/cpu/machine.h"
 #include "quern/model/decoder.h"
 #include "quern/run/defaults.h"
+#include "quern/run/quantize.h"
 #include "quern/task/text_problem.h"
 #include "quern/train/engine.h"
 #include "quern/train/train_text.h"
@@ -116,27 +118,43 @@ int bench_train(Invocation& invocation) {
 /// only looked up the rows in use, and the keys and values.
 double bytes_per_token(const model::ModelConfig& config, const graph::ParameterStore& parameters,
                        double length) {
-  double floats = 0;
+  double bytes = 0;
+  const auto size = static_cast<double>(size_of(parameters.activation_type()));
   for (const graph::ParameterInfo& info : parameters.parameters()) {
     const bool looked_up = (info.name == "embed.weight" && !config.tie_embeddings) ||
                            info.name == "embed.position" || info.name == "embed.ngram";
     const int64_t rows = info.name == "embed.ngram" ? config.ngram_orders : 1;
-    floats += static_cast<double>(looked_up ? rows * config.width : info.shape.elements());
+    const auto elements =
+        static_cast<size_t>(looked_up ? rows * config.width : info.shape.elements());
+    bytes += is_quantized(info.dtype) ? static_cast<double>(bytes_of(info.dtype, elements))
+                                      : size * static_cast<double>(elements);
   }
-  floats += 2 * length * static_cast<double>(config.layers * config.kv_heads * config.head_width());
-  return floats * static_cast<double>(size_of(parameters.activation_type()));
+  return bytes + size * 2 * length *
+                     static_cast<double>(config.layers * config.kv_heads * config.head_width());
 }
 
-int bench_decode(Invocation& invocation, int64_t tokens) {
+/// Random weights, of fewer bits where `kind` names them.
+graph::ParameterStore random_weights(const model::ModelConfig& config, uint64_t seed,
+                                     const std::string& kind) {
+  graph::ParameterStore parameters;
+  model::declare_parameters(config, parameters);
+  parameters.allocate();
+  model::initialise(config, parameters, seed);
+  if (kind.empty()) return parameters;
+  model::TraceOptions options;
+  options.use = model::TraceOptions::Use::kDecode;
+  const auto indices = graph::quantizable_parameters(model::trace(config, parameters, options));
+  return run::quantize(parameters, indices, kind == "q8_0" ? DType::kQ8_0 : DType::kQ4_0)
+      .parameters;
+}
+
+int bench_decode(Invocation& invocation, int64_t tokens, const std::string& kind) {
   const run::Options options = decided(invocation);
   const model::ModelConfig config =
       run::model_config(options, options.integer("tokenizer.vocabulary"));
   const auto seed = static_cast<uint64_t>(options.integer("seed"));
-  graph::ParameterStore parameters;
-  model::declare_parameters(config, parameters);
+  graph::ParameterStore parameters = random_weights(config, seed, kind);
   parameters.use(invocation.gpu.get());
-  parameters.allocate();
-  model::initialise(config, parameters, seed);
   ThreadPool pool(static_cast<int>(options.integer("threads")));
   infer::Session session(config, parameters, pool);
   const auto measure_read = [&] {  // of a GPU it is not measured
@@ -167,6 +185,7 @@ int bench_decode(Invocation& invocation, int64_t tokens) {
     ordered_json json{
         {"preset", config.preset},
         {"parameters", parameters.count()},
+        {"weights", kind.empty() ? std::string(name(parameters.activation_type())) : kind},
         {"threads", pool.threads()},
         {"tokens", tokens},
         {"tokens_per_second", 1 / median},
@@ -226,9 +245,12 @@ Action declare_bench(Arguments& arguments, Invocation& invocation) {
   add_option_flags(decode, invocation, {{"--preset", "model.preset"}, {"--size", "model.size"}});
   const auto tokens = std::make_shared<int64_t>(200);
   decode.value("--tokens", *tokens, "How many to time (200)").between(1, 1000000);
-  return [machine, decode, tokens](Invocation& in) {
+  const auto kind = std::make_shared<std::string>();
+  decode.value("--quantize", *kind, "Weights of 8 or 4 bits: q8_0 or q4_0")
+      .one_of({"q8_0", "q4_0"});
+  return [machine, decode, tokens, kind](Invocation& in) {
     if (machine.given()) return bench_machine(in);
-    return decode.given() ? bench_decode(in, *tokens) : bench_train(in);
+    return decode.given() ? bench_decode(in, *tokens, *kind) : bench_train(in);
   };
 }
 

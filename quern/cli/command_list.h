@@ -17,6 +17,7 @@ Action declare_compare(Arguments& arguments, Invocation& invocation);
 Action declare_evaluate(Arguments& arguments, Invocation& invocation);
 Action declare_plan(Arguments& arguments, Invocation& invocation);
 Action declare_predict(Arguments& arguments, Invocation& invocation);
+Action declare_quantize(Arguments& arguments, Invocation& invocation);
 Action declare_recommend(Arguments& arguments, Invocation& invocation);
 Action declare_train(Arguments& arguments, Invocation& invocation);
 

@@ -15,6 +15,7 @@ constexpr Command kCommands[] = {
     {"compare", "runs side by side: scores, options, curves", declare_compare},
     {"explain", "why a model gives this answer: what each part of the input contributes",
      declare_explain},
+    {"quantize", "a run again with weights of 8 or 4 bits, smaller and quicker", declare_quantize},
     {"info", "what a run or a file is: shapes, parameters, memory, provenance", declare_info},
     {"tokenizer", "learn a tokenizer, encode, decode", declare_tokenizer},
     {"plan", "memory, time, cost and loss of a model on given hardware", declare_plan},

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include "quern/base/error.h"
+#include "quern/run/run_folder.h"
 
 namespace quern::cli {
 
-fs::path inference_folder(const fs::path& run) { return run / "inference"; }
+fs::path inference_folder(const fs::path& run) { return run / run::kInferenceFolder; }
 
 void write_inference_events(const fs::path& run, Reporter& reporter,
                             FunctionRef<void(formats::EventWriter&)> write) {

@@ -25,10 +25,20 @@ std::string line(std::string_view name, const std::string& value) {
   return fmt::format("{:<14}{}\n", name, value);
 }
 
+std::string quantized_name(DType dtype) { return dtype == DType::kQ8_0 ? "q8_0" : "q4_0"; }
+
+int64_t quantized_count(const graph::ParameterStore& parameters) {
+  int64_t count = 0;
+  for (const auto& parameter : parameters.parameters())
+    count += is_quantized(parameter.dtype) ? parameter.shape.elements() : 0;
+  return count;
+}
+
 Info describe_run(const fs::path& folder) {
   const run::Run run = run::load_run(folder);
   const model::ModelConfig& c = run.config;
   const auto bytes = static_cast<uint64_t>(fs::file_size(folder / run::kWeightsFile));
+  const DType quantized = run.parameters.quantized();
   Info info;
   info.json = {{"run", folder.string()},
                {"task", run.pipeline.task},
@@ -44,12 +54,22 @@ Info describe_run(const fs::path& folder) {
                {"finished", run::is_finished(folder)},
                {"counts", run.pipeline.counts},
                {"data_fingerprint", run.pipeline.data_fingerprint}};
+  if (is_quantized(quantized)) {
+    info.json["quantized"] = quantized_name(quantized);
+    info.json["quantized_parameters"] = quantized_count(run.parameters);
+  }
   info.text = line("run", folder.string() + (run::is_finished(folder) ? "" : " (unfinished)"));
   info.text += line("task", run.pipeline.task);
   info.text += line("model", fmt::format("{}: {} layers, {} heads, width {}, context {}", c.preset,
                                          c.layers, c.heads, c.width, c.context));
   info.text += line("parameters", format_count(static_cast<double>(run.parameters.count())));
   info.text += line("weights", format_bytes(static_cast<double>(bytes)));
+  if (is_quantized(quantized)) {
+    const int64_t rest = run.parameters.count() - quantized_count(run.parameters);
+    info.text +=
+        line("quantized", fmt::format("{}, but {} parameters in float32", quantized_name(quantized),
+                                      format_count(static_cast<double>(rest))));
+  }
   info.text += line("tokenizer", fmt::format("{}, {} tokens", run.tokenizer->kind(),
                                              run.tokenizer->vocabulary()));
   if (run::is_finished(folder)) {
@@ -74,9 +94,11 @@ Info describe_run(const fs::path& folder) {
   ordered_json tensors = ordered_json::array();
   for (const auto& parameter : run.parameters.parameters()) {
     tensors.push_back({{"name", parameter.name},
+                       {"dtype", name(parameter.dtype)},
                        {"shape", std::vector<int64_t>(parameter.shape.extents().begin(),
                                                       parameter.shape.extents().end())}});
-    info.text += fmt::format("  {:<36}{}\n", parameter.name, parameter.shape.to_string());
+    info.text += fmt::format("  {:<36}{} {}\n", parameter.name, name(parameter.dtype),
+                             parameter.shape.to_string());
   }
   info.json["tensors"] = std::move(tensors);
   return info;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "quern/base/error.h"
 #include "quern/formats/json.h"
 #include "quern/formats/safetensors.h"
+#include "quern/graph/quantized.h"
 #include "quern/model/decoder.h"
 
 namespace quern::run {
@@ -33,6 +35,71 @@ void require_folder(const fs::path& folder) {
   throw Error("weights_do_not_fit", fmt::format("{}: {}", path.string(), what),
               "config.json and model.safetensors belong to different models; restore both from one "
               "run");
+}
+
+constexpr const char* kQuantization = "quantization";
+constexpr std::string_view kScales = ".scales";
+
+DType quantization_of(const formats::SafetensorsFile& file) {
+  const auto found = file.metadata().find(kQuantization);
+  if (found == file.metadata().end()) return DType::kF32;
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0}) {
+    if (found->second == name(dtype)) return dtype;
+  }
+  throw FormatError(
+      fmt::format("{}: the weights are quantised in an unknown way", file.path().string()),
+      "Q8_0 and Q4_0 are known; use the version of Quern that wrote the file");
+}
+
+/// Of a file's matrix with scales: the same matrix in the store, still without data.
+kernels::QuantizedMatrix matrix_of(const Shape& shape, DType dtype) {
+  return graph::quantized_matrix({nullptr, {dtype, shape}});
+}
+
+/// Whether the file holds a parameter as `kind`; throws where it holds it neither so nor in F32.
+bool is_quantized_in(const formats::SafetensorsFile& file, const graph::ParameterInfo& info,
+                     DType kind) {
+  const auto misfit = [&](const formats::TensorEntry& entry, const std::string& asked) {
+    does_not_fit(file.path(),
+                 fmt::format("tensor {} is {} {}, config.json asks for {}", entry.name,
+                             quern::name(entry.dtype), entry.shape.to_string(), asked));
+  };
+  const formats::TensorEntry* entry = file.find(info.name);
+  if (entry == nullptr) {
+    does_not_fit(file.path(), fmt::format("no tensor {} {}", info.name, info.shape.to_string()));
+  }
+  if (entry->dtype == DType::kF32 && entry->shape == info.shape) return false;
+  if (entry->dtype != DType::kU8 || !is_quantized(kind) || !graph::can_be_quantized(info.shape))
+    misfit(*entry, "F32 " + info.shape.to_string());
+  const kernels::QuantizedMatrix matrix = matrix_of(info.shape, kind);
+  const Shape quants{matrix.rows, matrix.row_bytes()};
+  const Shape scales{matrix.rows, matrix.row_scales()};
+  if (entry->shape != quants)
+    misfit(*entry, fmt::format("U8 {} of {}", quants.to_string(), quern::name(kind)));
+  const formats::TensorEntry& found = file.at(info.name + std::string(kScales));
+  if (found.dtype != DType::kF16 || found.shape != scales)
+    misfit(found, "F16 " + scales.to_string());
+  const std::span<const std::byte> bytes = file.data(found);
+  for (size_t i = 0; i < bytes.size(); i += sizeof(kernels::Float16)) {
+    kernels::Float16 scale;
+    std::memcpy(&scale, bytes.data() + i, sizeof(scale));
+    if (!std::isfinite(static_cast<float>(scale))) {
+      throw FormatError(fmt::format("{}: tensor {} holds a scale that is not a number",
+                                    file.path().string(), found.name),
+                        "the file is damaged; quantise the run again");
+    }
+  }
+  return true;
+}
+
+/// The parameter that a file's tensor is, or is the scales of; -1: none.
+int32_t parameter_of(const formats::TensorEntry& entry, const graph::ParameterStore& store) {
+  const int32_t own = store.find(entry.name);
+  if (own >= 0 || !entry.name.ends_with(kScales)) return own;
+  const std::string_view name(entry.name.data(), entry.name.size() - kScales.size());
+  const int32_t of = store.find(name);
+  const bool quantized = of >= 0 && is_quantized(store.value(of).type.dtype);
+  return quantized ? of : -1;
 }
 
 }  // namespace
@@ -108,9 +175,30 @@ void save_weights(const fs::path& folder, const graph::ParameterStore& parameter
   const auto infos = parameters.parameters();
   for (size_t i = 0; i < infos.size(); ++i) {
     const TensorView view = parameters.value(static_cast<int32_t>(i));
-    tensors.push_back({infos[i].name, DType::kF32, infos[i].shape, {view.data, view.type.bytes()}});
+    const std::span<const std::byte> bytes(view.data, view.type.bytes());
+    if (!is_quantized(view.type.dtype)) {
+      tensors.push_back({infos[i].name, DType::kF32, infos[i].shape, bytes});
+      continue;
+    }
+    const kernels::QuantizedMatrix matrix = graph::quantized_matrix(view);
+    const auto quants = static_cast<size_t>(matrix.rows * matrix.row_bytes());
+    tensors.push_back(
+        {infos[i].name, DType::kU8, {matrix.rows, matrix.row_bytes()}, bytes.first(quants)});
+    tensors.push_back({infos[i].name + std::string(kScales),
+                       DType::kF16,
+                       {matrix.rows, matrix.row_scales()},
+                       bytes.subspan(quants)});
   }
-  formats::write_safetensors(folder / kWeightsFile, tensors, {{"format", "pt"}});
+  std::map<std::string, std::string> metadata{{"format", "pt"}};
+  const DType kind = parameters.quantized();
+  if (is_quantized(kind)) metadata[kQuantization] = name(kind);
+  formats::write_safetensors(folder / kWeightsFile, tensors, metadata);
+}
+
+DType quantization_of(const fs::path& folder) {
+  const fs::path path = folder / kWeightsFile;
+  std::error_code error;
+  return fs::exists(path, error) ? quantization_of(formats::SafetensorsFile(path)) : DType::kF32;
 }
 
 void load_weights(const fs::path& folder, graph::ParameterStore& store) {
@@ -122,27 +210,26 @@ void load_weights(const fs::path& folder, graph::ParameterStore& store) {
         kIncompleteHint, "file_missing");
   }
   const formats::SafetensorsFile file(path);
-  for (const auto& info : store.parameters()) {
-    const formats::TensorEntry* entry = file.find(info.name);
-    if (entry == nullptr) {
-      does_not_fit(path, fmt::format("no tensor {} {}", info.name, info.shape.to_string()));
-    }
-    if (entry->shape != info.shape || entry->dtype != DType::kF32) {
-      does_not_fit(path, fmt::format("tensor {} is {} {}, config.json asks for F32 {}", info.name,
-                                     quern::name(entry->dtype), entry->shape.to_string(),
-                                     info.shape.to_string()));
-    }
+  const DType kind = quantization_of(file);
+  for (size_t i = 0; i < store.parameters().size(); ++i) {
+    if (is_quantized_in(file, store.parameters()[i], kind))
+      store.quantize(static_cast<int32_t>(i), kind);
   }
   for (const auto& entry : file.tensors()) {
-    if (store.find(entry.name) < 0) {
+    if (parameter_of(entry, store) < 0) {
       does_not_fit(path, fmt::format("tensor {} {} has no place in config.json's model", entry.name,
                                      entry.shape.to_string()));
     }
   }
   store.allocate();
   for (size_t i = 0; i < store.parameters().size(); ++i) {
-    const auto bytes = file.data(file.at(store.parameters()[i].name));
-    std::memcpy(store.value(static_cast<int32_t>(i)).data, bytes.data(), bytes.size());
+    const std::string& name = store.parameters()[i].name;
+    const TensorView value = store.value(static_cast<int32_t>(i));
+    const auto bytes = file.data(file.at(name));
+    std::memcpy(value.data, bytes.data(), bytes.size());
+    if (!is_quantized(value.type.dtype)) continue;
+    const auto scales = file.data(file.at(name + std::string(kScales)));
+    std::memcpy(value.data + bytes.size(), scales.data(), scales.size());
   }
 }
 

@@ -30,6 +30,7 @@ inline constexpr std::string_view kCardFile = "MODEL_CARD.md";
 inline constexpr std::string_view kCheckpointFolder = "checkpoints";
 inline constexpr std::string_view kFoldFolder = "folds";   // logs of folds but the first
 inline constexpr std::string_view kCacheFolder = "cache";  // only where the user's own fails
+inline constexpr std::string_view kInferenceFolder = "inference";  // events of generate and explain
 
 /// Every fitted preprocessing step: what must be repeated on new data. Written as pipeline.json.
 struct Pipeline {
@@ -59,9 +60,13 @@ void save_model(const fs::path& folder, const model::ModelConfig& config,
 std::string task_of(const fs::path& folder);
 
 /// Reads weights into the parameters declared in `store`, one file, whole. Throws IoError,
-/// FormatError and Error("weights_do_not_fit").
+/// FormatError and Error("weights_do_not_fit"). A quantised matrix NAME (rows, columns) is two
+/// tensors: NAME, U8, its integers (rows, bytes of a row), and NAME.scales, F16 (rows, columns /
+/// 32); the file's metadata "quantization" says Q8_0 or Q4_0. What they mean: QuantizedMatrix.
 void load_weights(const fs::path& folder, graph::ParameterStore& store);
 void save_weights(const fs::path& folder, const graph::ParameterStore& parameters);
+/// kQ8_0 or kQ4_0 where the folder's weights are quantised, else kF32 (without weights, too).
+DType quantization_of(const fs::path& folder);
 /// A file of a run folder. Throws IoError naming what the folder lacks, and `purpose`.
 std::string read_part(const fs::path& folder, std::string_view name, std::string_view purpose);
 

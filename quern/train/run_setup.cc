@@ -73,6 +73,12 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
   OpenedRun opened;
   const bool exists = run::is_run_folder(folder);
   if (exists && request.resume) {
+    if (is_quantized(run::quantization_of(folder))) {
+      throw UsageError(
+          "quantized",
+          fmt::format("{}: its weights are quantised, and cannot be trained", folder.string()),
+          "go on with the run that it was made from, then quantise that again");
+    }
     if (run::is_finished(folder)) {
       reporter.note(fmt::format("{}: the run is finished; nothing to do", folder.string()));
       opened.finished = true;
