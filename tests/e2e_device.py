@@ -97,6 +97,34 @@ class Device(house.TestCase):
                 "--set", "model.context=6")
 
     @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
+    def test_quantised(self):
+        """Weights of 8 and 4 bits are read as they stand, beside activations of either type."""
+        small = ["--quiet", "--steps", 3, "--set", "model.width=32", "--set", "model.ffn_width=64",
+                 "--set", "model.layers=1", "--set", "train.evaluate_every=100"]
+        text = self.folder / "short.txt"
+        text.write_text(house.sayings(20), encoding="utf-8")
+        rows = self.folder / "rows.csv"
+        rows.write_text("a,b,t,y\n" + "".join(
+            f"{i % 7},{i % 5},word{i % 3},{'no' if i % 7 < 3 else 'yes'}\n" for i in range(40)))
+        self.train(self.folder / "text", *small[1:], "--set", "model.context=8", "--set", "data.validation=0.02", data=text)
+        self.run_ok("train", rows, "--target", "y", "--out", self.folder / "rows", *small, "--set", "data.folds=1",
+                    "--set", "regularise.ensemble=1")
+        for name, asked, value in (
+                ("text", ["generate", "the", "--max-tokens", 2, "--temperature", 0, "--show-probs", 1],
+                 lambda said: said["steps"][0]["candidates"][0]["probability"]),
+                ("rows", ["evaluate", rows], lambda said: said["metrics"]["log_loss"]["value"]),
+                ("rows", ["explain", rows, "--method", "ig"], lambda said: said["value"])):
+            for kind in ("q8_0", "q4_0"):
+                run = self.folder / f"{name}-{kind}"
+                if not run.exists():
+                    self.run_ok("quantize", self.folder / name, "--to", kind, "-o", run, "--quiet")
+                words = [asked[0], run, *asked[1:], "--json", "--quiet"]
+                here = value(self.run_ok(*words).json)
+                for precision, delta in (("float32", 1e-4), ("bf16", 2e-2)):
+                    there = self.run_ok(*words, "--device", "cuda", "--set", f"precision={precision}", **self.cuda()).json
+                    self.assertAlmostEqual(value(there), here, delta=delta, msg=f"{asked[0]} {kind} {precision}")
+
+    @unittest.skipUnless(has_gpu() or EMULATED.exists(), "no GPU, and no nvcc for the emulated one")
     def test_explanations(self):
         """The model answers there, and says the same."""
         def both(command, *arguments, at):

@@ -22,7 +22,7 @@ class Version(house.TestCase):
         listed = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE).group(1)
         names = re.findall(r"^  (\w+)", listed, re.MULTILINE)
         self.assertEqual(names, ["train", "check", "generate", "recommend", "evaluate", "diagnose", "predict", "compare",
-                                 "explain", "info", "tokenizer", "plan", "bench", "options"])
+                                 "explain", "quantize", "info", "tokenizer", "plan", "bench", "options"])
         for name in names:
             self.assertIn("Usage: quern", self.run_ok(name, "--help").out.decode())
 

@@ -137,9 +137,8 @@ class Bench {
         for (int64_t i = 0; i < type.shape.elements(); ++i) data[i] = random.normal();
       }  // of smaller floats: zero
     }
-    const auto scratch = [&](auto cpu, auto cuda) -> size_t {
-      if (gpu_ == nullptr) return cpu(case_.attrs, types);
-      return cuda == nullptr ? 0 : cuda(case_.attrs, types);
+    const auto scratch = [&](auto cpu, auto cuda) -> Scratch {
+      return {cpu(case_.attrs, types), cuda == nullptr ? 0 : cuda(case_.attrs, types)};
     };
     forward_scratch_ = scratch(entry_.forward_scratch, entry_.cuda.forward_scratch);
     backward_scratch_ = scratch(entry_.backward_scratch, entry_.cuda.backward_scratch);
@@ -165,7 +164,7 @@ class Bench {
     for (const Tensor& input : inputs) before.push_back(input.clone());
     const auto input_views = views(inputs);
     const auto output_views = views(outputs);
-    KernelCall call = base_call(forward_scratch_);
+    KernelCall call = base_call(forward_scratch_.of(column));
     call.inputs = input_views;
     call.outputs = output_views;
     run(call, column, entry_.reference_forward, entry_.forward, entry_.cuda.forward);
@@ -219,7 +218,7 @@ class Bench {
     }
     const auto given_views = views(given);
     const auto grad_views = views(grads);
-    KernelCall call = base_call(backward_scratch_);
+    KernelCall call = base_call(backward_scratch_.of(column));
     call.inputs = input_views;
     call.outputs = output_views;
     call.output_grads = given_views;
@@ -262,7 +261,7 @@ class Bench {
     const auto given_views = views(given);
     const auto grad_views = views(result.grads);
     const std::array<bool, kMaxInputs> add{};
-    KernelCall call = base_call(both_scratch_);
+    KernelCall call = base_call(both_scratch_.of(column));
     call.inputs = input_views;
     call.outputs = output_views;
     call.output_grads = given_views;
@@ -312,6 +311,11 @@ class Bench {
     for (int64_t i = 0; i < tensor.type.shape.elements(); ++i) values[i] = map(values[i]);
   }
   static constexpr size_t kGuard = 256;
+  /// What a plan would give; the reference has the processor's.
+  struct Scratch {
+    size_t cpu = 0, cuda = 0;
+    size_t of(Column column) const { return column == Column::kCuda ? cuda : cpu; }
+  };
 
   static Tensor poisoned(const TensorType& type) {
     Tensor tensor(type);
@@ -400,7 +404,8 @@ class Bench {
   kernels::cuda::Gpu* gpu_;
   Types output_types_;
   uint32_t present_ = 0;
-  size_t forward_scratch_ = 0, backward_scratch_ = 0, both_scratch_ = 0, scratch_bytes_ = 0;
+  Scratch forward_scratch_, backward_scratch_, both_scratch_;
+  size_t scratch_bytes_ = 0;
   std::array<bool, kMaxOutputs> flows_{true, true, true};
   Buffer scratch_;
 };

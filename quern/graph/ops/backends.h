@@ -29,23 +29,6 @@
 #include "quern/kernels/reference/window.h"
 #include "quern/kernels/scalar.h"
 
-// What CUDA has no kernels for.
-namespace quern::kernels::cuda {
-[[noreturn]] inline void no_quantized_kernel() {
-  throw Error("no_kernel", "quantised weights have no kernel for CUDA", "use --device cpu");
-}
-inline size_t quantized_gemm_scratch(const cpu::Gemm&) { return 0; }
-template <typename In, typename Out>
-void quantized_gemm(const Context&, const cpu::GemmOf<In, Out>&, const QuantizedMatrix&,
-                    std::byte*) {
-  no_quantized_kernel();
-}
-template <typename T>
-void dequantize(const Context&, const QuantizedMatrix&, int64_t, int64_t, T*) {
-  no_quantized_kernel();
-}
-}  // namespace quern::kernels::cuda
-
 // An op's forward and backward are templates over where the arithmetic comes from: the same wiring
 // runs on the kernels of a device and on the plain loops that specify them.
 namespace quern::graph::ops {

@@ -108,7 +108,6 @@ OpEntry embedding_op() {
   entry.cuda.backward_scratch = backward_scratch<Cuda>;
   entry.forward = forward<Cpu>;
   entry.cuda.forward = [](const KernelCall& call) {
-    if (is_quantized(call.inputs[kTable].type.dtype)) kernels::cuda::no_quantized_kernel();
     stores_bf16(call) ? forward<Cuda, BFloat16>(call) : forward<Cuda>(call);
   };
   entry.reference_forward = forward<Reference>;

@@ -14,7 +14,6 @@ struct Embedding {
   int64_t batch = 0, length = 0, width = 0, bag = 1, vocabulary = 0;
   const int32_t* ids = nullptr;  // (batch, length, bag)
   const float* table = nullptr;  // (vocabulary, width)
-  QuantizedMatrix quantized{};   // (vocabulary, width), instead of table where its data is not null
   float scale = 1;
   const float* positions = nullptr;  // (capacity, width) or null
   const int32_t* offsets = nullptr;  // (batch) or null: 0

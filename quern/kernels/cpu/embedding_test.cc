@@ -48,7 +48,6 @@ struct Data {
                  c.vocabulary,
                  ids.data(),
                  table.data(),
-                 {},
                  1.5F,
                  c.positions ? positions.data() : nullptr,
                  c.offsets ? offsets.data() : nullptr};
