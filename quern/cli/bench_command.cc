@@ -247,6 +247,7 @@ Action declare_bench(Arguments& arguments, Invocation& invocation) {
   decode.value("--tokens", *tokens, "How many to time (200)").between(1, 1000000);
   const auto kind = std::make_shared<std::string>();
   decode.value("--quantize", *kind, "Weights of 8 or 4 bits: q8_0 or q4_0")
+      .type_name("WEIGHTS")
       .one_of({"q8_0", "q4_0"});
   return [machine, decode, tokens, kind](Invocation& in) {
     if (machine.given()) return bench_machine(in);
