@@ -19,13 +19,13 @@ struct Flags {
 
 struct Errors {
   double mean = 0;
-  const run::QuantizedTensor* largest = nullptr;
+  run::QuantizedTensor largest;
 };
 Errors errors_of(const run::Quantized& weights) {
   Errors errors;
   for (const run::QuantizedTensor& tensor : weights.tensors) {
     errors.mean += tensor.error / static_cast<double>(weights.tensors.size());
-    if (errors.largest == nullptr || tensor.error > errors.largest->error) errors.largest = &tensor;
+    if (tensor.error >= errors.largest.error) errors.largest = tensor;
   }
   return errors;
 }
@@ -39,8 +39,8 @@ ordered_json to_json(const Flags& flags, const run::QuantizedRun& made, const Er
                     {"bytes_before", made.bytes_before},
                     {"relative_error",
                      {{"mean", errors.mean},
-                      {"largest", errors.largest->error},
-                      {"largest_of", errors.largest->name}}}};
+                      {"largest", errors.largest.error},
+                      {"largest_of", errors.largest.name}}}};
   ordered_json& tensors = json["tensors"] = ordered_json::array();
   for (const run::QuantizedTensor& tensor : made.weights.tensors)
     tensors.push_back({{"name", tensor.name}, {"relative_error", tensor.error}});
@@ -76,7 +76,7 @@ int run_quantize(Invocation& invocation, const Flags& flags) {
       "{:.2f} % at most ({})\n",
       flags.out, count(made.weights.quantized_parameters), count(made.weights.parameters.count()),
       flags.kind, bytes(made.bytes), bytes(made.bytes_before), 100 * errors.mean,
-      100 * errors.largest->error, errors.largest->name);
+      100 * errors.largest.error, errors.largest.name);
   const std::string kept = kept_matrices(made.weights.parameters);
   if (!kept.empty()) text += fmt::format("float32 as before: vectors, and {}\n", kept);
   invocation.print(text);

@@ -57,11 +57,11 @@ void embedding_backward(const cpu::Embedding& e, const T* y_grad, T* table_grad,
   if (position_grad) put(positions, position_grad, accumulate_positions);
 }
 
-#define QUERN_INSTANTIATE(T)                                                      \
-  template void embedding_forward(const cpu::Embedding&, const T*, const T*, T*); \
-  template void embedding_backward(const cpu::Embedding&, const T*, T*, bool, T*, bool, int64_t);
-QUERN_INSTANTIATE(float)
-QUERN_INSTANTIATE(double)
-#undef QUERN_INSTANTIATE
+template void embedding_forward(const cpu::Embedding&, const float*, const float*, float*);
+template void embedding_backward(const cpu::Embedding&, const float*, float*, bool, float*, bool,
+                                 int64_t);
+template void embedding_forward(const cpu::Embedding&, const double*, const double*, double*);
+template void embedding_backward(const cpu::Embedding&, const double*, double*, bool, double*, bool,
+                                 int64_t);
 
 }  // namespace quern::kernels::reference
