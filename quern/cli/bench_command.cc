@@ -144,8 +144,7 @@ graph::ParameterStore random_weights(const model::ModelConfig& config, uint64_t 
   model::TraceOptions options;
   options.use = model::TraceOptions::Use::kDecode;
   const auto indices = graph::quantizable_parameters(model::trace(config, parameters, options));
-  return run::quantize(parameters, indices, kind == "q8_0" ? DType::kQ8_0 : DType::kQ4_0)
-      .parameters;
+  return run::quantize(parameters, indices, run::quantization_of_word(kind)).parameters;
 }
 
 int bench_decode(Invocation& invocation, int64_t tokens, const std::string& kind) {

@@ -8,6 +8,7 @@
 #include "quern/cli/command_list.h"
 #include "quern/formats/json.h"
 #include "quern/formats/safetensors.h"
+#include "quern/run/quantize.h"
 #include "quern/run/run_folder.h"
 #include "quern/train/checkpoint.h"
 
@@ -24,8 +25,6 @@ struct Info {
 std::string line(std::string_view name, const std::string& value) {
   return fmt::format("{:<14}{}\n", name, value);
 }
-
-std::string quantized_name(DType dtype) { return dtype == DType::kQ8_0 ? "q8_0" : "q4_0"; }
 
 int64_t quantized_count(const graph::ParameterStore& parameters) {
   int64_t count = 0;
@@ -55,7 +54,7 @@ Info describe_run(const fs::path& folder) {
                {"counts", run.pipeline.counts},
                {"data_fingerprint", run.pipeline.data_fingerprint}};
   if (is_quantized(quantized)) {
-    info.json["quantized"] = quantized_name(quantized);
+    info.json["quantized"] = run::quantization_word(quantized);
     info.json["quantized_parameters"] = quantized_count(run.parameters);
   }
   info.text = line("run", folder.string() + (run::is_finished(folder) ? "" : " (unfinished)"));
@@ -66,9 +65,9 @@ Info describe_run(const fs::path& folder) {
   info.text += line("weights", format_bytes(static_cast<double>(bytes)));
   if (is_quantized(quantized)) {
     const int64_t rest = run.parameters.count() - quantized_count(run.parameters);
-    info.text +=
-        line("quantized", fmt::format("{}, but {} parameters in float32", quantized_name(quantized),
-                                      format_count(static_cast<double>(rest))));
+    info.text += line("quantized", fmt::format("{}, but {} parameters in float32",
+                                               run::quantization_word(quantized),
+                                               format_count(static_cast<double>(rest))));
   }
   info.text += line("tokenizer", fmt::format("{}, {} tokens", run.tokenizer->kind(),
                                              run.tokenizer->vocabulary()));

@@ -61,7 +61,7 @@ std::string kept_matrices(const graph::ParameterStore& parameters) {
 }
 
 int run_quantize(Invocation& invocation, const Flags& flags) {
-  const DType kind = flags.kind == "q8_0" ? DType::kQ8_0 : DType::kQ4_0;
+  const DType kind = run::quantization_of_word(flags.kind);
   const run::QuantizedRun made = run::quantize_run(flags.run, flags.out, kind);
   const Errors errors = errors_of(made.weights);
   if (invocation.json) {

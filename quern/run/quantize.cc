@@ -137,8 +137,7 @@ class FolderInMaking {
 std::string card_note(DType kind) {
   return fmt::format(
       "\n## Rounded weights\n\nThe weights of this copy are of {} bits ({}, by `quern quantize`); "
-      "the "
-      "figures above are those of the run in float32.\n",
+      "the figures above are those of the run in float32.\n",
       kind == DType::kQ8_0 ? 8 : 4, name(kind));
 }
 
@@ -155,6 +154,11 @@ void write_run(const fs::path& run, const fs::path& out, const graph::ParameterS
 }
 
 }  // namespace
+
+std::string quantization_word(DType kind) { return kind == DType::kQ8_0 ? "q8_0" : "q4_0"; }
+DType quantization_of_word(std::string_view word) {
+  return word == quantization_word(DType::kQ8_0) ? DType::kQ8_0 : DType::kQ4_0;
+}
 
 Quantized quantize(const graph::ParameterStore& parameters, std::span<const int32_t> indices,
                    DType kind) {

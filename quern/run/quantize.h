@@ -3,12 +3,17 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quern/base/file.h"
 #include "quern/graph/store.h"
 
 namespace quern::run {
+
+/// The words for kQ8_0 and kQ4_0 on the command line: "q8_0", "q4_0".
+std::string quantization_word(DType kind);
+DType quantization_of_word(std::string_view word);
 
 /// What rounding did to one tensor.
 struct QuantizedTensor {

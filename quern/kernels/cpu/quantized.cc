@@ -6,6 +6,7 @@
 
 #include "quern/kernels/cpu/gemm_plan.h"
 #include "quern/kernels/cpu/parallel.h"
+#include "quern/kernels/gemm_part.h"
 #include "quern/tensor/buffer.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -175,18 +176,6 @@ int64_t rows_of_part(const Gemm& shape) {
                             GemmPlan::kColumnTask);
 }
 
-Gemm part_of(const Gemm& gemm, int64_t j, int64_t columns) {
-  Gemm part = gemm;
-  part.n = columns;
-  part.ldb = gemm.k;
-  part.transpose_b = true;
-  part.c = gemm.c + j;
-  if (gemm.bias != nullptr) part.bias = gemm.bias + j;
-  if (gemm.pre_activation != nullptr) part.pre_activation = gemm.pre_activation + j;
-  if (gemm.residual != nullptr) part.residual = gemm.residual + j;
-  return part;
-}
-
 size_t weight_scratch(const Gemm& shape) {
   const int64_t rows = std::min(shape.n, rows_of_part(shape));
   return Buffer::align(static_cast<size_t>(rows * shape.k) * sizeof(float));
@@ -219,9 +208,8 @@ void quantized_gemm(const Context& context, const Gemm& gemm, const QuantizedMat
   auto* const weights = reinterpret_cast<float*>(scratch);
   const int64_t rows = rows_of_part(gemm);
   for (int64_t j = 0; j < gemm.n; j += rows) {
-    Gemm part = part_of(gemm, j, std::min(rows, gemm.n - j));
+    const Gemm part = column_part(gemm, j, std::min(rows, gemm.n - j), weights);
     dequantize(context, weight, j, part.n, weights);
-    part.b = weights;
     cpu::gemm(context, part, scratch + weight_scratch(gemm));
   }
 }

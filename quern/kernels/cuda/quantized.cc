@@ -1,5 +1,6 @@
 #include "quern/kernels/cuda/kernels.h"
 #include "quern/kernels/cuda/launch.h"
+#include "quern/kernels/gemm_part.h"
 #include "quern/tensor/buffer.h"
 
 namespace quern::kernels::cuda {
@@ -71,16 +72,8 @@ void quantized_gemm(const Context& context, const cpu::GemmOf<In, Out>& gemm,
   const int64_t each = part_rows(gemm.k, sizeof(In));
   auto* rows = reinterpret_cast<In*>(scratch);
   for (int64_t first = 0; first < gemm.n; first += each) {
-    cpu::GemmOf<In, Out> part = gemm;
-    part.n = std::min(each, gemm.n - first);
+    const auto part = column_part<In, Out>(gemm, first, std::min(each, gemm.n - first), rows);
     cuda::dequantize(context, weight, first, part.n, rows);
-    part.b = rows;
-    part.ldb = gemm.k;
-    part.transpose_b = true;
-    part.c += first;
-    if (part.bias != nullptr) part.bias += first;
-    if (part.pre_activation != nullptr) part.pre_activation += first;
-    if (part.residual != nullptr) part.residual += first;
     cuda::gemm(context, part, scratch + rows_bytes(gemm.n, gemm.k));
   }
 }
