@@ -268,7 +268,7 @@ void decide_row_size(Options& options, const RowFacts& facts) {
 int64_t folds_of(const Options& options, size_t rows, bool pictures) {
   if (!options.is_auto("data.folds")) return options.integer("data.folds");
   constexpr size_t kFewest = 100;
-  constexpr size_t kFew = 3000;
+  constexpr size_t kFew = 5000;
   const bool open = !options.is_explicit("data.validation") && options.text("data.split") == "auto";
   return open && !pictures && rows >= kFewest && rows < kFew ? 5 : 1;
 }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
 #include <string_view>
 
 namespace quern::run {
@@ -53,6 +54,24 @@ TEST(RowDefaults, TextsAndFewRowsOfColumnsStartFromALinearModel) {
   EXPECT_EQ(linear_of({.rows = 10000, .columns = 5}), "false");
   EXPECT_EQ(linear_of({.rows = 10000, .text = true, .bytes = 80}), "true");
   EXPECT_EQ(linear_of({.rows = 500, .picture_side = 28}), "false");
+}
+
+TEST(RowDefaults, FewRowsAreDividedInFolds) {
+  const auto folds = [](size_t rows, std::initializer_list<const char*> said,
+                        bool pictures = false) {
+    Options options;
+    for (const char* assignment : said) options.assign(assignment);
+    return folds_of(options, rows, pictures);
+  };
+  EXPECT_EQ(folds(99, {}), 1);
+  EXPECT_EQ(folds(100, {}), 5);
+  EXPECT_EQ(folds(4999, {}), 5);
+  EXPECT_EQ(folds(5000, {}), 1);
+  EXPECT_EQ(folds(500, {}, true), 1);
+  EXPECT_EQ(folds(500, {"data.validation=0.2"}), 1);
+  EXPECT_EQ(folds(500, {"data.split=random"}), 1);
+  EXPECT_EQ(folds(5000, {"data.folds=3"}), 3);
+  EXPECT_EQ(folds(500, {"data.folds=1"}), 1);
 }
 
 TEST(RowDefaults, ManyRowsOfColumnsAreMasked) {
