@@ -49,7 +49,7 @@ class Recommend(house.TestCase):
         self.assertIn("data.time: when", notes)
         self.assertGreater(result["validation"]["ndcg@10"], 0.8)
         self.assertGreater(result["validation"]["ndcg@10"], result["baseline"]["ndcg@10"])
-        self.assertEqual({one["name"] for one in result["baselines"]}, {"popularity", "item-item", "ease"})
+        self.assertEqual({one["name"] for one in result["baselines"]}, {"popularity", "own items", "item-item", "ease"})
         for name in ["config.json", "model.safetensors", "pipeline.json", "histories.jsonl", "report.html",
                      "MODEL_CARD.md", "metrics.json", "log.jsonl", "config.resolved.toml"]:
             self.assertTrue((run / name).is_file(), name)
@@ -82,13 +82,55 @@ class Recommend(house.TestCase):
             self.assertTrue(score["low"] <= score["value"] <= score["high"], score)
             self.assertAlmostEqual(scores["metrics"][name + ".with_repeats"]["value"],
                                    result["validation"]["with_repeats"][name], places=6)
+        self.assertIn("what it held out is the test", scores["protocol"])
         short = json.loads(self.run_ok("evaluate", run, self.data, "-k", "1", "--json").out)["metrics"]
         self.assertLess(short["hr@1"]["value"], scores["metrics"]["hr@10"]["value"])
-        self.assertIn("protocol: each user's last", self.run_ok("evaluate", run, self.data).out.decode())
+        # Another log has nothing that training held out.
+        other = self.folder / "other.csv"
+        other.write_text(make_log(50, 2))
+        self.assertIn("protocol: each user's last", self.run_ok("evaluate", run, other).out.decode())
         for words, code, text in [(["-k", "61"], 2, "-k 61"), (["--table", "x"], 2, "--table")]:
             done = house.quern("evaluate", run, self.data, *words)
             self.assertEqual(done.code, code, done.err)
             self.assertIn(text, done.err)
+
+    def test_evaluates_what_a_split_by_time_and_rare_items_left(self):
+        lines = self.data.read_text().splitlines()
+        lines += [f"u{user},rare {user},2024-01-02" for user in range(20)]
+        self.data.write_text("\n".join(lines) + "\n")
+        run, result, notes = self.train("--set", "data.split=time", "--set", "data.min_count=2", "--set", "train.steps=20")
+        self.assertIn("20 rare items", notes)
+        pipeline = json.loads((run / "pipeline.json").read_text())
+        scores = json.loads(self.run_ok("evaluate", run, self.data, "--json").out)
+        self.assertEqual(scores["rows"], pipeline["counts"]["tested_users"])
+        self.assertLess(scores["rows"], 400)
+        self.assertAlmostEqual(scores["metrics"]["ndcg@10"]["value"], result["validation"]["ndcg@10"], places=6)
+
+    def test_columns_of_the_log_describe_its_items(self):
+        head, *rows = self.data.read_text().splitlines()
+        colours, things = ["red", "green", "blue", "old", "new"], ["cup", "shoe", "lamp", "book"]
+        title = [f"{colours[i % 5]} {things[i % 4]} of a kind, number {i}" for i in range(ITEMS)]
+        lines = [f'{row},"{title[int(row.split(",")[1].split()[1])]}"' for row in rows]
+        lines += ['u1,rare 1,2024-01-01,"red cup of a kind, number 99"']
+        self.data.write_text("\n".join([head + ",title", *lines]) + "\n")
+        few = ["--set", "train.steps=20", "--set", "data.item_columns=title"]
+        _, _, notes = self.train(*few)
+        self.assertIn("item column title: text (", notes)
+        # A rare item does not come back by its columns.
+        run, _, notes = self.train(*few, "--set", "data.min_count=2", run="fewer")
+        self.assertIn("1 rare items", notes)
+        self.assertIn("0 of 60 items are not in the training part", notes)
+        self.assertNotIn("rare 1", json.loads((run / "pipeline.json").read_text())["items"])
+
+    def test_a_small_catalogue(self):
+        draw = random.Random(3)
+        self.data.write_text("user,item\n" + "".join(f"Ann {u},i{draw.randrange(6)}\n" for u in range(20) for _ in range(5)))
+        run = self.folder / "run of six"
+        done = self.run_ok("train", self.data, "--task", "recommend", "--out", run, "--steps", "5")
+        self.assertIn(f"quern recommend '{run}' --user 'Ann 0'", done.out.decode())
+        self.assertEqual(len(self.ask(run, "--user", "Ann 0", "--include-seen")), 6)
+        self.assertIn("hr@6", json.loads(self.run_ok("evaluate", run, self.data, "--json").out)["metrics"])
+        self.assertEqual(house.quern("recommend", run, "--user", "Ann 0", "-k", "7").code, 2)
 
     def test_items_never_taken_are_known_by_their_columns(self):
         # What comes next is any item of the next kind.

@@ -27,6 +27,8 @@ std::vector<std::string> split_outside_quotes(std::string_view text, char separa
 /// Without the quotes around it, escapes resolved; other text as it is, trimmed.
 std::string unquote(std::string_view text);
 std::string_view trim(std::string_view text);
+/// As a word of a POSIX shell: quoted where it holds anything but letters, digits and ./_-+=:,@%.
+std::string shell_word(std::string_view text);
 /// Bytes in base64 with padding (RFC 4648, section 4).
 std::string base64(std::string_view bytes);
 /// A to Z made small; every other byte as it is.

@@ -60,6 +60,14 @@ TEST(Strings, SplitAndTrim) {
   EXPECT_EQ(trim(" \n"), "");
 }
 
+TEST(Strings, ShellWord) {
+  EXPECT_EQ(shell_word("runs/shop-1.2"), "runs/shop-1.2");
+  EXPECT_EQ(shell_word("Ann Lee"), "'Ann Lee'");
+  EXPECT_EQ(shell_word("O'Hara; rm *"), "'O'\\''Hara; rm *'");
+  EXPECT_EQ(shell_word("用户"), "'用户'");
+  EXPECT_EQ(shell_word(""), "''");
+}
+
 TEST(Strings, Base64) {
   // RFC 4648, section 10.
   const std::vector<std::string> answers{"",         "Zg==",     "Zm8=",    "Zm9v",

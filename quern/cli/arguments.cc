@@ -62,6 +62,11 @@ Argument Arguments::value(const std::string& name, int64_t& variable, const std:
   return Argument(app_->add_option(name, variable, help));
 }
 
+Argument Arguments::value(const std::string& name, std::optional<int64_t>& variable,
+                          const std::string& help) {
+  return Argument(app_->add_option(name, variable, help));
+}
+
 Argument Arguments::value(const std::string& name, size_t& variable, const std::string& help) {
   return Argument(app_->add_option(name, variable, help));
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ class Arguments {
   Argument value(const std::string& name, std::vector<std::string>& variable,
                  const std::string& help);
   Argument value(const std::string& name, int64_t& variable, const std::string& help);
+  Argument value(const std::string& name, std::optional<int64_t>& variable,
+                 const std::string& help);
   Argument value(const std::string& name, size_t& variable, const std::string& help);
   Argument value(const std::string& name, double& variable, const std::string& help);
   Argument value(const std::string& name, float& variable, const std::string& help);

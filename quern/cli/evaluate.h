@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace quern::cli {
 struct EvaluateFlags {
   std::string run;
   std::vector<std::string> data;
-  int64_t k = 10;  // length of the lists of a run that recommends
+  std::optional<int64_t> k;  // length of the lists of a run that recommends
 
   std::vector<fs::path> paths() const { return {data.begin(), data.end()}; }
 };
@@ -23,7 +24,8 @@ struct EvaluateFlags {
 
 /// A run that answers with a class or a value.
 int evaluate_rows(Invocation& invocation, const EvaluateFlags& flags);
-/// A run that recommends: the last interaction of each user of the log.
+/// A run that recommends: the last interaction of each user of the log; of the log that it learned
+/// from, what training held out.
 int evaluate_items(Invocation& invocation, const EvaluateFlags& flags);
 /// A run that continues text.
 int evaluate_text(Invocation& invocation, const EvaluateFlags& flags);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "quern/base/error.h"
 #include "quern/cli/command.h"
@@ -25,7 +26,7 @@ using nlohmann::ordered_json;
 struct Flags {
   std::string run, input, history, user, similar;
   std::string output = "-";
-  int64_t k = 10;
+  std::optional<int64_t> k;
   bool include_seen = false;
 };
 
@@ -34,7 +35,7 @@ struct Recommended {
   double score = 0;
 };
 
-void check(const Flags& flags, const run::ItemRun& run) {
+void check(const Flags& flags, size_t items) {
   const int ways = static_cast<int>(!flags.input.empty()) +
                    static_cast<int>(!flags.history.empty()) +
                    static_cast<int>(!flags.user.empty()) + static_cast<int>(!flags.similar.empty());
@@ -47,7 +48,7 @@ void check(const Flags& flags, const run::ItemRun& run) {
     throw UsageError("bad_value", "--output is for a file of histories",
                      "redirect standard output instead");
   }
-  run::require_list_length(flags.k, run.pipeline.items.size());
+  run::list_length(flags.k, items);  // refuses before anything is computed
 }
 
 /// Logits to probabilities of the next item, over all items.
@@ -63,9 +64,11 @@ void softmax(std::span<float> scores) {
     score = static_cast<float>(static_cast<double>(score) / sum);
 }
 
-std::vector<Recommended> best(const run::ItemRun& run, std::span<const float> scores, int64_t k) {
+std::vector<Recommended> best(const run::ItemRun& run, std::span<const float> scores,
+                              const Flags& flags) {
   std::vector<Recommended> out;
-  for (const uint32_t id : metrics::top_items(scores, static_cast<size_t>(k)))
+  const uint32_t k = run::list_length(flags.k, run.pipeline.items.size());
+  for (const uint32_t id : metrics::top_items(scores, k))
     out.push_back({run.pipeline.items.name(id), static_cast<double>(scores[id])});
   return out;
 }
@@ -83,7 +86,7 @@ std::vector<std::vector<Recommended>> recommend(run::ItemRun& run, const Flags& 
       for (const uint32_t seen : histories[i])
         scores[seen] = -std::numeric_limits<float>::infinity();
     }
-    lists[i] = best(run, scores, flags.k);
+    lists[i] = best(run, scores, flags);
   });
   return lists;
 }
@@ -107,7 +110,8 @@ void print_list(const Invocation& invocation, const std::vector<Recommended>& li
 int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run,
                    ThreadPool& pool) {
   const data::Table table = read_rows(invocation, flags.input);
-  const features::Histories log = run::read_histories(table, run, *invocation.reporter);
+  const features::Histories log =
+      run::histories_of(run::read_log(table, run, *invocation.reporter), run, *invocation.reporter);
   std::vector<std::vector<uint32_t>> histories;
   for (const std::vector<uint32_t>& ids : log.items)
     histories.push_back(features::known_tail(ids, ids.size()));
@@ -142,7 +146,7 @@ int recommend_file(Invocation& invocation, const Flags& flags, run::ItemRun& run
 
 int run_recommend(Invocation& invocation, const Flags& flags) {
   run::ItemRun run = run::load_item_run(flags.run);
-  check(flags, run);
+  check(flags, run.pipeline.items.size());
   ThreadPool pool(static_cast<int>(invocation.options.integer("threads")));
   run.parameters.use(invocation.gpu.get());
   if (!flags.input.empty()) return recommend_file(invocation, flags, run, pool);
@@ -151,7 +155,7 @@ int run_recommend(Invocation& invocation, const Flags& flags) {
     print_list(
         invocation,
         best(run, infer::similar_items(run.config, run.parameters, run.pipeline.sides.codes, id),
-             flags.k));
+             flags));
     return 0;
   }
   const std::vector<uint32_t> history = named_history(run, flags.user, flags.history);

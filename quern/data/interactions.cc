@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
@@ -55,15 +57,44 @@ std::optional<int64_t> read_time(const TimeStyle& style, std::string_view cell) 
   return static_cast<int64_t>(*value * 1000);
 }
 
-bool looks_like_time(const Table& table, size_t column) {
+/// Whether items that repeat have the same value each time, and most items one of their own: a
+/// barcode or a day of publication, not when anyone took them.
+bool names_items(const Table& table, size_t column, size_t item_column) {
+  constexpr size_t kRows = 100'000, kRepeats = 5;
+  std::unordered_map<std::string_view, std::string_view> value_of;
+  std::unordered_set<std::string_view> values;
+  size_t repeats = 0;
+  for (size_t row = 0; row < std::min(table.rows(), kRows); ++row) {
+    const std::string_view value = table.cell(row, column);
+    const auto [known, added] = value_of.try_emplace(table.cell(row, item_column), value);
+    if (!added && known->second != value) return false;
+    repeats += static_cast<size_t>(!added);
+    values.insert(value);
+  }
+  return repeats >= kRepeats && 2 * values.size() > value_of.size();
+}
+
+/// Whether numbers from `least` to `most` are seconds since 1970, thousandths or millionths of one,
+/// of the years 1980 to 2049.
+bool in_recent_years(double least, double most) {
+  constexpr double kYear1980 = 315'532'800, kYear2050 = 2'524'608'000;
+  return std::ranges::any_of(std::array{1.0, 1e3, 1e6}, [&](double unit) {
+    return least >= kYear1980 * unit && most < kYear2050 * unit;
+  });
+}
+
+bool looks_like_time(const Table& table, size_t column, size_t item_column) {
   const size_t rows = std::min<size_t>(table.rows(), 1000);
   const TimeStyle style(table, column, rows);
+  double least = std::numeric_limits<double>::infinity(), most = -least;
   for (size_t row = 0; row < rows; ++row) {
-    const auto time = read_time(style, table.cell(row, column));
-    constexpr int64_t kYear1980 = int64_t{315'000'000'000};
-    if (!time || (style.number() && *time < kYear1980)) return false;
+    const auto thousandths = read_time(style, table.cell(row, column));
+    if (!thousandths) return false;
+    least = std::min(least, static_cast<double>(*thousandths) / 1000);
+    most = std::max(most, static_cast<double>(*thousandths) / 1000);
   }
-  return rows > 0;
+  return rows > 0 && (!style.number() || in_recent_years(least, most)) &&
+         !names_items(table, column, item_column);
 }
 
 size_t require_column(const Table& table, const std::string& name, std::string_view key) {
@@ -132,7 +163,8 @@ LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporte
   LogColumns columns;
   columns.user = choose(table, said.user, kUsers, "data.user", reporter);
   columns.item = choose(table, said.item, kItems, "data.item", reporter);
-  columns.time = choose(table, said.time, kTimes, "data.time", reporter);
+  const bool untimed = said.time == kNoTime && table.find(kNoTime) < 0;
+  if (!untimed) columns.time = choose(table, said.time, kTimes, "data.time", reporter);
   for (const auto& [name, key] : {std::pair(columns.user, "user"), {columns.item, "item"}}) {
     if (!name.empty()) continue;
     throw UsageError("no_column",
@@ -145,12 +177,15 @@ LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporte
                      fmt::format("column {} is both the user and the item", columns.user),
                      "name them with --set data.user=COLUMN --set data.item=COLUMN");
   }
-  for (size_t i = 0; columns.time.empty() && i < table.columns().size(); ++i) {
+  const auto item = static_cast<size_t>(table.find(columns.item));
+  for (size_t i = 0; !untimed && columns.time.empty() && i < table.columns().size(); ++i) {
     const std::string& name = table.columns()[i];
-    if (name == columns.user || name == columns.item || !looks_like_time(table, i)) continue;
+    if (name == columns.user || name == columns.item || !looks_like_time(table, i, item)) continue;
     columns.time = name;
-    reporter.note(fmt::format(
-        "data.time: {} (its values are times; override with --set data.time=COLUMN)", name));
+    reporter.note(
+        fmt::format("data.time: {} (its values are times; override with --set data.time=COLUMN, "
+                    "or none for the order of the file)",
+                    name));
   }
   if (columns.time.empty()) {
     reporter.note(
@@ -202,14 +237,18 @@ Interactions read_interactions(const Table& table, const LogColumns& said, Repor
   return log;
 }
 
-void leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter) {
-  if (least <= 1) return;
+std::vector<std::string> leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter) {
+  std::vector<std::string> rare;
+  if (least <= 1) return rare;
   std::vector<uint64_t> counts(log.items.size());
   for (const uint32_t item : log.item_of) ++counts[item];
   Interactions kept;
   std::vector<uint32_t> number(log.items.size());
   for (size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] < least) continue;
+    if (counts[i] < least) {
+      rare.push_back(std::move(log.items[i]));
+      continue;
+    }
     number[i] = static_cast<uint32_t>(kept.items.size());
     kept.items.push_back(std::move(log.items[i]));
   }
@@ -236,6 +275,8 @@ void leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter) {
   kept.left_out = log.left_out;
   kept.fingerprint = log.fingerprint;
   log = std::move(kept);
+  std::sort(rare.begin(), rare.end());
+  return rare;
 }
 
 void require_learnable(const Interactions& log) {

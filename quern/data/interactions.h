@@ -3,12 +3,16 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quern/base/progress.h"
 #include "quern/data/table.h"
 
 namespace quern::data {
+
+/// Said as the column of times: there is none, the order of the file counts.
+inline constexpr std::string_view kNoTime = "none";
 
 /// The columns of a log; "" : inferred.
 struct LogColumns {
@@ -34,7 +38,8 @@ struct Interactions {
 };
 
 /// Which columns of a table are user, item and time, each noted with its reason: by name
-/// (customer_id, stockcode, 用户, …), time also by content (dates, or seconds since 1970). Throws
+/// (customer_id, stockcode, 用户, …), time also by content (dates, or seconds, thousandths
+/// or millionths of one since 1970; not what names the items, as barcodes do). Throws
 /// UsageError: a column that is not there, or none that can be taken.
 LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporter& reporter);
 
@@ -43,8 +48,9 @@ LogColumns infer_log_columns(const Table& table, const LogColumns& said, Reporte
 Interactions read_interactions(const Table& table, const LogColumns& said, Reporter& reporter);
 
 /// Leaves out the items that stand fewer than `least` times in the log, and users left with
-/// nothing; notes how many. Throws Error("rare_items") where nothing is left.
-void leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter);
+/// nothing; notes how many. Returns the items' names, sorted. Throws Error("rare_items") where
+/// nothing is left.
+std::vector<std::string> leave_out_rare(Interactions& log, uint64_t least, Reporter& reporter);
 
 /// Throws Error("one_user") and Error("no_repeats") for a log that nothing can be learnt from.
 void require_learnable(const Interactions& log);

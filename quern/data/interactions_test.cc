@@ -37,6 +37,33 @@ TEST(Interactions, TakesTheFilesOrderWithoutTimes) {
   EXPECT_EQ(log.left_out, 1U);
 }
 
+std::string time_column(const std::string& text, const LogColumns& said = {}) {
+  return read(text, said).columns.time;
+}
+
+TEST(Interactions, TakesNumbersOfRecentYearsForTimesButNoBarcodes) {
+  const auto log_of = [](const std::vector<std::string>& numbers) {
+    std::string text = "user,item,n\n";
+    for (size_t i = 0; i < 4 * numbers.size(); ++i) {
+      const std::string which = std::to_string(i % numbers.size());
+      text += "u" + std::to_string(i % 3) + ",i" + which + "," + numbers[i % numbers.size()] + "\n";
+    }
+    return text;
+  };
+  const std::string seconds = "user,item,n\nu,a,1600000003\nu,b,1600000002\nv,a,1600000001\n";
+  EXPECT_EQ(time_column(seconds), "n");
+  EXPECT_EQ(joined(read(seconds), 0), "b a ");
+  EXPECT_EQ(time_column("user,item,n\nu,a,1600000003000\nv,a,1600000002000\n"), "n");
+  EXPECT_EQ(time_column("user,item,n\nu,a,1600000003000000\nv,a,1600000002000000\n"), "n");
+  EXPECT_EQ(time_column("user,item,n\nu,a,1600000003\nv,a,1600000002000\n"), "");  // two units
+  EXPECT_EQ(time_column("user,item,n\nu,a,4006381333931\nv,a,4006381333948\n"), "");
+  EXPECT_EQ(time_column(log_of({"1200000000017", "1200000000024", "1200000000031"})), "");
+  EXPECT_EQ(time_column(log_of({"2020-01-01", "2021-05-06", "2022-07-08"})), "");  // published
+  EXPECT_EQ(time_column(seconds, {"", "", "none"}), "");
+  EXPECT_EQ(joined(read(seconds, {"", "", "none"}), 0), "a b ");
+  EXPECT_EQ(time_column("user,item,none\nu,a,3\nv,a,2\n", {"", "", "none"}), "none");
+}
+
 TEST(Interactions, SaysWhatIsWrong) {
   EXPECT_NE(error_of([] { read("a,b\n1,2\n"); }).find("data.user"), std::string::npos);
   EXPECT_NE(error_of([] { read("user,item,time\nu,a,soon\n", {}); }).find("line 2"),
@@ -56,7 +83,8 @@ TEST(Interactions, SaysWhatIsWrong) {
 TEST(Interactions, LeavesOutRareItemsAndWhoTookNothingElse) {
   Interactions log =
       read("user,item,time\nu,a,1600000001\nu,b,1600000002\nv,c,1600000003\nw,b,1600000004\n");
-  leave_out_rare(log, 2, silent_reporter());
+  EXPECT_EQ(leave_out_rare(log, 1, silent_reporter()).size(), 0U);
+  EXPECT_EQ(leave_out_rare(log, 2, silent_reporter()), (std::vector<std::string>{"a", "c"}));
   EXPECT_EQ(log.items, std::vector<std::string>{"b"});
   EXPECT_EQ(log.users, (std::vector<std::string>{"u", "w"}));
   EXPECT_EQ(joined(log, 0), "b ");

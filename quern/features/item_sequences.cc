@@ -119,7 +119,7 @@ HistorySplit split_histories(const data::Interactions& log, bool by_time, double
                 "give a longer log, or check data.user and data.time");
   }
   split.protocol = fmt::format(
-      "{}; {} users tested; every item of the training part is ranked",
+      "{}; {} users tested",
       by_time ? fmt::format("data.split = time: the last {:.0f} % of all interactions are held "
                             "out, a user's first item of them is the test, the one before it "
                             "chooses the best step",
@@ -144,6 +144,16 @@ ItemVocabulary make_vocabulary(const data::Interactions& log, const HistorySplit
     kept.push_back(counts[i]);
   }
   return {std::move(names), std::move(kept)};
+}
+
+std::vector<std::vector<uint32_t>> ids_of(const data::Interactions& log,
+                                          const ItemVocabulary& vocabulary) {
+  std::vector<uint32_t> id_of(log.items.size());
+  for (size_t i = 0; i < log.items.size(); ++i) id_of[i] = vocabulary.find(log.items[i]);
+  std::vector<std::vector<uint32_t>> out(log.users.size());
+  for (size_t user = 0; user < log.users.size(); ++user)
+    for (const uint32_t item : log.items_of(user)) out[user].push_back(id_of[item]);
+  return out;
 }
 
 std::vector<uint32_t> known_tail(std::span<const uint32_t> ids, size_t length) {

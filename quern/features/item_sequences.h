@@ -69,6 +69,10 @@ HistorySplit split_histories(const data::Interactions& log, bool by_time, double
 /// The items that the training parts hold, in order of first appearance.
 ItemVocabulary make_vocabulary(const data::Interactions& log, const HistorySplit& split);
 
+/// The id of each item of each user (users); 0: an item that the vocabulary does not have.
+std::vector<std::vector<uint32_t>> ids_of(const data::Interactions& log,
+                                          const ItemVocabulary& vocabulary);
+
 /// The last `length` of the items that are known.
 std::vector<uint32_t> known_tail(std::span<const uint32_t> ids, size_t length);
 

@@ -49,7 +49,7 @@ class SideColumn {
  public:
   SideColumn(const data::ColumnFacts& facts, size_t index) : facts_(facts), index_(index) {}
 
-  const std::string& name() const { return facts_.name; }
+  size_t index() const { return index_; }
   size_t slots() const { return facts_.type == data::ColumnType::kText ? kWords : 1; }
 
   /// On the cells of the items that training knows. Returns how many rows it takes.
@@ -120,41 +120,59 @@ bool tells(data::ColumnType type) {
          type == data::ColumnType::kText;
 }
 
-/// The first row of each item: (id) -> row + 1; 0: none. New names get ids.
-std::vector<size_t> rows_of_items(const data::Table& table, size_t column,
-                                  ItemVocabulary& vocabulary) {
-  std::vector<size_t> rows(vocabulary.size() + 1);
+/// A row an item, the first that the table has of it.
+struct ItemRows {
+  data::Table table;
+  std::vector<uint32_t> ids;  // (rows)
+};
+
+/// New names get ids.
+ItemRows one_row_an_item(const data::Table& table, size_t column,
+                         std::span<const std::string> left_out, ItemVocabulary& vocabulary) {
+  data::TableBuilder builder;
+  for (const std::string& name : table.columns()) builder.add_column(name);
+  builder.begin_file("table of items", "row");
+  ItemRows out;
+  std::vector<bool> there(vocabulary.size() + 1);
+  std::vector<std::string> cells(table.columns().size());
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view name = table.cell(row, column);
-    if (data::is_missing(name)) continue;
+    if (data::is_missing(name) || std::binary_search(left_out.begin(), left_out.end(), name))
+      continue;
     const uint32_t id = vocabulary.find_or_add(name);
-    if (id >= rows.size()) rows.resize(id + 1);
-    if (rows[id] == 0) rows[id] = row + 1;
+    if (id >= there.size()) there.resize(id + 1);
+    if (there[id]) continue;
+    there[id] = true;
+    for (size_t i = 0; i < cells.size(); ++i) cells[i] = table.cell(row, i);
+    builder.add_row(cells, row + 1);
+    out.ids.push_back(id);
   }
-  return rows;
+  out.table = builder.finish(table.folder());
+  return out;
 }
 
 }  // namespace
 
 ItemSides make_item_sides(const data::Table& table, const std::string& item_column,
-                          const std::vector<std::string>& columns, ItemVocabulary& vocabulary,
+                          const std::vector<std::string>& columns,
+                          std::span<const std::string> left_out, ItemVocabulary& vocabulary,
                           Reporter& reporter) {
   const size_t item = require_column(table, item_column);
   for (const std::string& name : columns) require_column(table, name);
   const size_t known = vocabulary.size();
-  const std::vector<size_t> rows = rows_of_items(table, item, vocabulary);
+  const ItemRows items = one_row_an_item(table, item, left_out, vocabulary);
   std::vector<size_t> fitted;
-  for (size_t id = 1; id <= known; ++id)
-    if (rows[id] > 0) fitted.push_back(rows[id] - 1);
+  for (size_t row = 0; row < items.ids.size(); ++row)
+    if (items.ids[row] <= known) fitted.push_back(row);
   ItemSides sides;
-  const std::vector<data::ColumnFacts> facts = data::infer_types(table, {});
+  const std::vector<data::ColumnFacts> facts = data::infer_types(items.table, {});
   std::vector<SideColumn> used;
   for (size_t i = 0; i < facts.size(); ++i) {
     const bool asked = columns.empty() ||
                        std::find(columns.begin(), columns.end(), facts[i].name) != columns.end();
     if (i == item || !asked) continue;
     SideColumn column(facts[i], i);
-    const int64_t taken = tells(facts[i].type) ? column.fit(table, fitted, sides.rows) : 0;
+    const int64_t taken = tells(facts[i].type) ? column.fit(items.table, fitted, sides.rows) : 0;
     reporter.note(fmt::format("item column {}: {}{} ({})", facts[i].name, data::name(facts[i].type),
                               taken == 0 ? ", left out" : "", facts[i].reason));
     if (taken == 0) continue;
@@ -168,11 +186,10 @@ ItemSides make_item_sides(const data::Table& table, const std::string& item_colu
                 "give columns of categories, numbers or texts");
   }
   sides.codes.assign((vocabulary.size() + 1) * static_cast<size_t>(sides.slots), -1);
-  for (size_t id = 1; id <= vocabulary.size(); ++id) {
-    if (rows[id] == 0) continue;
-    int32_t* out = sides.codes.data() + id * static_cast<size_t>(sides.slots);
+  for (size_t row = 0; row < items.ids.size(); ++row) {
+    int32_t* out = sides.codes.data() + items.ids[row] * static_cast<size_t>(sides.slots);
     for (const SideColumn& column : used) {
-      column.encode(table.cell(rows[id] - 1, static_cast<size_t>(table.find(column.name()))), out);
+      column.encode(items.table.cell(row, column.index()), out);
       out += column.slots();
     }
   }

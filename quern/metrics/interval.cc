@@ -12,6 +12,13 @@ double value_of(std::span<const Score> scores, std::string_view name) {
   return found == scores.end() ? std::nan("") : found->interval.value;
 }
 
+Interval centred(Interval interval) {
+  const double moved = interval.value - (interval.low + interval.high) / 2;
+  interval.low = std::max(interval.low + moved, 0.0);
+  interval.high = std::min(interval.high + moved, 1.0);
+  return interval;
+}
+
 Interval bootstrap(size_t rows, const std::function<double(std::span<const float> counts)>& score,
                    uint64_t seed, int resamples) {
   std::vector<float> counts(rows, 1.0F);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <unordered_map>
+#include <utility>
 
 namespace quern::metrics {
 namespace {
@@ -84,11 +86,28 @@ Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, ui
     return static_cast<double>(std::count(listed.begin(), listed.end(), true)) /
            static_cast<double>(items);
   };
-  Interval interval = bootstrap(lists.size(), share, seed);
-  const double moved = interval.value - (interval.low + interval.high) / 2;
-  interval.low = std::max(interval.low + moved, 0.0);
-  interval.high = std::min(interval.high + moved, 1.0);
-  return {fmt::format("coverage@{}", k), interval};
+  return {fmt::format("coverage@{}", k), centred(bootstrap(lists.size(), share, seed))};
+}
+
+void score_own_items(std::span<const uint32_t> history, std::span<const uint64_t> taken,
+                     std::span<float> scores) {
+  // Below one for what others take, from one on for the user's own: times, and how late.
+  const auto most =
+      static_cast<float>(std::accumulate(taken.begin(), taken.end(), uint64_t{0},
+                                         [](uint64_t a, uint64_t b) { return std::max(a, b); }));
+  scores[0] = 0;
+  for (size_t id = 1; id < scores.size(); ++id)
+    scores[id] = static_cast<float>(taken[id - 1]) / (most + 1);
+  std::unordered_map<uint32_t, std::pair<size_t, size_t>> own;  // times, and the last place
+  for (size_t i = 0; i < history.size(); ++i) {
+    auto& [times, last] = own[history[i]];
+    ++times;
+    last = i;
+  }
+  for (const auto& [id, of] : own) {
+    scores[id] = static_cast<float>(of.first) +
+                 static_cast<float>(of.second) / static_cast<float>(history.size());
+  }
 }
 
 std::vector<uint32_t> different_items(std::span<const uint32_t> history, size_t most) {

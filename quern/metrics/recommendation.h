@@ -27,6 +27,12 @@ std::vector<uint32_t> top_items(std::span<const float> scores, size_t k);
 Score coverage(const std::vector<std::vector<uint32_t>>& lists, size_t items, uint32_t k,
                uint64_t seed);
 
+/// What the user takes most, of what was taken equally often the latest, then what all take most
+/// (GP-TopFreq of Hu et al. 2020): `taken` (items) counts item id − 1 in training. Fills scores
+/// (items + 1).
+void score_own_items(std::span<const uint32_t> history, std::span<const uint64_t> taken,
+                     std::span<float> scores);
+
 constexpr size_t kMostTaken = 1000;  // of a history that count where items go together
 
 /// The different items of a history, rising; of a long one its last `most`.

@@ -51,6 +51,15 @@ TEST(Ranks, ScoresOfKnownRanks) {
   EXPECT_NEAR(scores[2].interval.value, (1 + 1.0 / 3 + 1.0 / 11) / 4, 1e-12);
 }
 
+TEST(OwnItems, CountThenRecencyThenPopularity) {
+  const std::vector<uint64_t> taken = {50, 9, 1, 2, 70};
+  std::vector<float> scores(6);
+  score_own_items(std::array<uint32_t, 5>{2, 3, 2, 4, 3}, taken, scores);
+  EXPECT_EQ(top_items(scores, 5), (std::vector<uint32_t>{3, 2, 4, 5, 1}));
+  score_own_items({}, taken, scores);
+  EXPECT_EQ(top_items(scores, 5), (std::vector<uint32_t>{5, 1, 2, 4, 3}));
+}
+
 TEST(ItemNeighbours, CosineOfTheUsersInCommon) {
   const std::vector<uint32_t> a = {1, 2, 2}, b = {1, 2, 3}, c = {1};
   const std::vector<std::span<const uint32_t>> histories = {a, b, c};

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
+#include "quern/data/number.h"
 #include "quern/formats/json.h"
 
 namespace quern::run {
@@ -91,21 +92,22 @@ ItemRun load_item_run(const fs::path& folder) {
   return run;
 }
 
-features::Histories read_histories(const data::Table& table, const ItemRun& run,
-                                   Reporter& reporter) {
+data::Interactions read_log(const data::Table& table, const ItemRun& run, Reporter& reporter) {
   data::LogColumns columns = run.pipeline.columns;
-  if (!columns.time.empty() && table.find(columns.time) < 0) columns.time.clear();
-  const data::Interactions log = data::read_interactions(table, columns, reporter);
-  std::vector<uint32_t> id_of;
-  for (const std::string& name : log.items) id_of.push_back(run.pipeline.items.find(name));
-  features::Histories histories;
-  histories.users = log.users;
-  size_t unknown = 0;
-  for (size_t user = 0; user < log.users.size(); ++user) {
-    std::vector<uint32_t>& ids = histories.items.emplace_back();
-    for (const uint32_t item : log.items_of(user)) ids.push_back(id_of[item]);
-    unknown += static_cast<size_t>(std::count(ids.begin(), ids.end(), 0U));
+  if (columns.time.empty()) {
+    columns.time = data::kNoTime;
+  } else if (table.find(columns.time) < 0) {
+    columns.time.clear();
   }
+  return data::read_interactions(table, columns, reporter);
+}
+
+features::Histories histories_of(const data::Interactions& log, const ItemRun& run,
+                                 Reporter& reporter) {
+  features::Histories histories{log.users, features::ids_of(log, run.pipeline.items)};
+  int64_t unknown = 0;
+  for (const std::vector<uint32_t>& ids : histories.items)
+    unknown += std::count(ids.begin(), ids.end(), 0U);
   if (unknown > 0) {
     reporter.note(
         fmt::format("{} interactions are with items that the run does not know", unknown));
@@ -113,9 +115,27 @@ features::Histories read_histories(const data::Table& table, const ItemRun& run,
   return histories;
 }
 
-void require_list_length(int64_t k, size_t items) {
-  if (k >= 1 && static_cast<size_t>(k) <= items) return;
-  throw UsageError("bad_value", fmt::format("-k {}: the run knows {} items", k, items),
+features::HistorySplit split_log(const data::Interactions& log, const Options& options) {
+  const std::string_view mode = options.text("data.split");
+  if (mode != "auto" && mode != "last" && mode != "time") {
+    throw UsageError("bad_value", fmt::format("data.split = {} divides no log of users", mode),
+                     "give last (each user's last item) or time (one moment for all)");
+  }
+  const auto share = data::parse_number(options.text("data.validation"));
+  if (!share || *share <= 0 || *share >= 1) {
+    throw UsageError("bad_value",
+                     fmt::format("data.validation = {} is no share between 0 and 1",
+                                 options.text("data.validation")),
+                     "give a fraction, as 0.1");
+  }
+  return features::split_histories(log, mode == "time", *share);
+}
+
+uint32_t list_length(std::optional<int64_t> k, size_t items) {
+  constexpr size_t kUsual = 10;
+  if (!k) return static_cast<uint32_t>(std::min(kUsual, items));
+  if (*k >= 1 && static_cast<size_t>(*k) <= items) return static_cast<uint32_t>(*k);
+  throw UsageError("bad_value", fmt::format("-k {}: the run knows {} items", *k, items),
                    fmt::format("give a number from 1 to {}", items));
 }
 

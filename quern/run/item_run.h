@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "quern/data/interactions.h"
 #include "quern/features/item_sequences.h"
 #include "quern/features/item_sides.h"
+#include "quern/run/options.h"
 #include "quern/run/run_folder.h"
 
 namespace quern::run {
@@ -35,11 +37,20 @@ struct ItemRun {
 /// As load_run, of a run that recommends. Throws Error("other_task") for another.
 ItemRun load_item_run(const fs::path& folder);
 
-/// What the users of a log took, by the run's columns (order of the file where the log has no
-/// times); items that the run does not know are 0. Notes how many. Throws as read_interactions.
-features::Histories read_histories(const data::Table& log, const ItemRun& run, Reporter& reporter);
+/// A log by the run's columns: in the order of the file where the run took it so, or where the log
+/// has no times. Throws as read_interactions.
+data::Interactions read_log(const data::Table& table, const ItemRun& run, Reporter& reporter);
 
-/// Throws UsageError where no list of k can be made of so many items.
-void require_list_length(int64_t k, size_t items);
+/// What the users of such a log took; items that the run does not know are 0. Notes how many.
+features::Histories histories_of(const data::Interactions& log, const ItemRun& run,
+                                 Reporter& reporter);
+
+/// Divides a log as data.split and data.validation say. Throws UsageError for words that divide no
+/// log, and as split_histories.
+features::HistorySplit split_log(const data::Interactions& log, const Options& options);
+
+/// How many items a list has: k, without it ten or as many as there are. Throws UsageError where no
+/// list of k can be made of so many items.
+uint32_t list_length(std::optional<int64_t> k, size_t items);
 
 }  // namespace quern::run

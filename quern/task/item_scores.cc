@@ -11,10 +11,12 @@
 
 namespace quern::task {
 
-void TestedUsers::add(std::span<const uint32_t> before, uint32_t item) {
-  histories.push_back(features::known_tail(before, before.size()));
-  items.push_back(item);
-  new_to_user.push_back(std::find(before.begin(), before.end(), item) == before.end());
+void TestedUsers::add(std::span<const uint32_t> ids, std::span<const uint32_t> items,
+                      size_t place) {
+  histories.push_back(features::known_tail(ids.first(place), place));
+  test.push_back(ids[place]);
+  const auto before = items.first(place);
+  new_to_user.push_back(std::find(before.begin(), before.end(), items[place]) == before.end());
 }
 
 size_t TestedUsers::new_items() const {
@@ -38,12 +40,13 @@ nlohmann::ordered_json to_json(const RecommendScores& scores) {
   return json;
 }
 
-std::string describe_protocol(const std::string& split, const TestedUsers& tested) {
+std::string describe_protocol(const std::string& split, size_t items, const TestedUsers& tested) {
   const size_t fresh = tested.new_items();
   return fmt::format(
-      "{}; seen items are left out for the {} users whose test item is new to them ({} took it "
-      "before: it cannot be found then; with_repeats ranks everything for all)",
-      split, fresh, tested.size() - fresh);
+      "{}; all {} items of the run are ranked, an item that it does not know is a miss; seen items "
+      "are left out for the {} users whose test item is new to them ({} took it before: it cannot "
+      "be found then; with_repeats ranks everything for all)",
+      split, items, fresh, tested.size() - fresh);
 }
 
 RankKeeper::RankKeeper(std::string name, const TestedUsers& tested, size_t items, uint32_t k,
@@ -73,7 +76,7 @@ void RankKeeper::take(std::span<float> scores) {
         fmt::format("scoring {}: {} of {} users, {} left", name_, user, tested_.size(),
                     format_duration(estimate_.seconds_left(static_cast<double>(user)))));
   }
-  const uint32_t item = tested_.items[user];
+  const uint32_t item = tested_.test[user];
   rank(scores, item, all_);
   if (!tested_.new_to_user[user]) return;
   for (const uint32_t seen : tested_.histories[user])

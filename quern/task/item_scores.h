@@ -16,12 +16,13 @@ namespace quern::task {
 /// Users with one held-out item each.
 struct TestedUsers {
   std::vector<std::vector<uint32_t>> histories;  // known items taken before, oldest first
-  std::vector<uint32_t> items;                   // then taken; 0: training never saw it
+  std::vector<uint32_t> test;                    // then taken; 0: training never saw it
   std::vector<bool> new_to_user;                 // the item stands not in the history
 
-  /// `before`: what the user took until then; ids, 0: not known.
-  void add(std::span<const uint32_t> before, uint32_t item);
-  size_t size() const { return items.size(); }
+  /// The item at `place` of a user's history is held out. `ids`: its items as training knows them,
+  /// 0: not at all; `items`: as the log numbers them, so that two unknown ones differ.
+  void add(std::span<const uint32_t> ids, std::span<const uint32_t> items, size_t place);
+  size_t size() const { return test.size(); }
   size_t new_items() const;
 };
 
@@ -40,8 +41,9 @@ struct RecommendScores {
 /// Values by name, those of the second protocol under "with_repeats".
 nlohmann::ordered_json to_json(const RecommendScores& scores);
 
-/// How users were scored, for people: "…; seen items are left out for the 12 users whose …".
-std::string describe_protocol(const std::string& split, const TestedUsers& tested);
+/// How users were scored, for people: "…; all 60 items of the run are ranked, … seen items are left
+/// out for the 12 users whose …".
+std::string describe_protocol(const std::string& split, size_t items, const TestedUsers& tested);
 
 /// Ranks every item for each user in turn, with and without what the user has seen.
 class RankKeeper {

@@ -11,15 +11,7 @@ namespace quern::task {
 
 ItemLog make_item_log(const data::Interactions& log, features::HistorySplit split,
                       const features::ItemVocabulary& vocabulary) {
-  std::vector<uint32_t> id_of(log.items.size());
-  for (size_t i = 0; i < log.items.size(); ++i) id_of[i] = vocabulary.find(log.items[i]);
-  ItemLog out;
-  out.split = std::move(split);
-  for (size_t user = 0; user < log.users.size(); ++user) {
-    std::vector<uint32_t>& ids = out.ids.emplace_back();
-    for (const uint32_t item : log.items_of(user)) ids.push_back(id_of[item]);
-  }
-  return out;
+  return {features::ids_of(log, vocabulary), std::move(split)};
 }
 
 ItemProblem::ItemProblem(const model::ModelConfig& config, const ItemLog& log,

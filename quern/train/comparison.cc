@@ -1,6 +1,7 @@
 #include "quern/train/comparison.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -78,6 +79,30 @@ int place(std::string_view name) {
   return 3;
 }
 
+/// What decides which rows or interactions a score is taken on, beside the data itself. Of texts
+/// the fingerprint holds it.
+constexpr std::array<std::string_view, 11> kDividing = {
+    "data.table", "data.target", "data.validation", "data.test", "data.split",    "data.folds",
+    "seed",       "data.user",   "data.item",       "data.time", "data.min_count"};
+
+/// The keys in which two runs on the same data differ so that they were scored on other rows.
+std::vector<std::string_view> divided_by(const ComparedRun& a, const ComparedRun& b) {
+  std::vector<std::string_view> keys;
+  const auto text = [](const ComparedRun& run, std::string_view key) {
+    const auto found = run.options.find(std::string(key));
+    return found == run.options.end() ? std::string_view() : std::string_view(found->second);
+  };
+  if (a.task == "generate") return keys;
+  const std::string_view split = text(a, "data.split");
+  const bool drawn = a.task != "recommend" && split != "contiguous" && !split.starts_with("time:");
+  const bool shared = a.task != "recommend" || split == "time";
+  for (const std::string_view key : kDividing) {
+    if (key == "seed" ? !drawn : key == "data.validation" && !shared) continue;
+    if (text(a, key) != text(b, key)) keys.push_back(key);
+  }
+  return keys;
+}
+
 std::vector<std::string> reasons_against(std::span<const ComparedRun> runs) {
   std::vector<std::string> out;
   const ComparedRun& first = runs.front();
@@ -95,7 +120,19 @@ std::vector<std::string> reasons_against(std::span<const ComparedRun> runs) {
           fmt::format("{} and {} divided the data differently: their validation rows are "
                       "not the same",
                       first.name, run.name));
+    } else if (const auto keys = divided_by(first, run); !keys.empty()) {
+      out.push_back(fmt::format(
+          "{} and {} were not scored on the same rows, for they differ in {}: evaluate both on one "
+          "file that neither has seen (quern evaluate)",
+          first.name, run.name, fmt::join(keys, ", ")));
     }
+  }
+  for (const ComparedRun& run : runs) {
+    if (run.rounded.empty()) continue;
+    out.push_back(
+        fmt::format("the weights of {} are rounded ({}), its scores were taken before: see "
+                    "what it answers now with quern evaluate",
+                    run.name, run.rounded));
   }
   return out;
 }
@@ -134,6 +171,7 @@ ComparedRun read_compared(const fs::path& folder) {
   run.fingerprint = record.data_fingerprint;
   run.split = record.split;
   run.split.erase("sources");  // where the data stood, not how it was divided
+  if (const DType kind = run::quantization_of(folder); is_quantized(kind)) run.rounded = name(kind);
   const std::string metrics =
       run::read_part(folder, run::kMetricsFile, "which a finished run leaves");
   flatten(formats::parse_json(metrics, (folder / run::kMetricsFile).string()), "", run.figures);

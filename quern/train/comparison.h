@@ -15,6 +15,7 @@ namespace quern::train {
 struct ComparedRun {
   std::string name;  // the folder
   std::string task, fingerprint;
+  std::string rounded;  // "q8_0": the weights were, after the scores were taken; "": they were not
   std::map<std::string, std::string> split;
   std::map<std::string, double> figures;  // "validation.auc", "baseline.auc", "seconds", …
   std::map<std::string, std::string> options;

@@ -70,6 +70,35 @@ TEST(Compare, SaysWhyScoresDoNotCompare) {
                           HasSubstr("d to regress")));
 }
 
+TEST(Compare, SaysWhichKeysChoseOtherRows) {
+  const auto warned = [](const std::string& task, const std::string& split, const char* key) {
+    std::vector<ComparedRun> runs = {run_of("a", {}), run_of("b", {})};
+    for (ComparedRun& run : runs) {
+      run.task = task;
+      run.options["data.split"] = split;
+      run.options[key] = "1";
+    }
+    runs[1].options[key] = "2";
+    return compare(runs).warnings;
+  };
+  EXPECT_THAT(warned("classify", "auto", "seed"), ElementsAre(HasSubstr("differ in seed:")));
+  EXPECT_THAT(warned("classify", "time:day", "seed"), ElementsAre());
+  EXPECT_THAT(warned("classify", "auto", "data.target"), ElementsAre(HasSubstr("data.target")));
+  EXPECT_THAT(warned("regress", "auto", "data.folds"), ElementsAre(HasSubstr("data.folds")));
+  EXPECT_THAT(warned("classify", "auto", "train.batch"), ElementsAre());
+  EXPECT_THAT(warned("recommend", "time", "data.validation"), ElementsAre(HasSubstr("validation")));
+  EXPECT_THAT(warned("recommend", "last", "data.validation"), ElementsAre());
+  EXPECT_THAT(warned("recommend", "last", "seed"), ElementsAre());
+  EXPECT_THAT(warned("recommend", "last", "data.min_count"), ElementsAre(HasSubstr("min_count")));
+  EXPECT_THAT(warned("generate", "auto", "seed"), ElementsAre());
+}
+
+TEST(Compare, SaysWhoseWeightsWereRounded) {
+  std::vector<ComparedRun> runs = {run_of("a", {}), run_of("b", {})};
+  runs[1].rounded = "q4_0";
+  EXPECT_THAT(compare(runs).warnings, ElementsAre(HasSubstr("weights of b are rounded (q4_0)")));
+}
+
 TEST(FigureText, IsForPeople) {
   EXPECT_EQ(figure_text(std::nullopt), "-");
   EXPECT_EQ(figure_text(1250000.0), "1,250,000");

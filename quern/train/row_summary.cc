@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "quern/base/strings.h"
 #include "quern/train/regularisation.h"
 #include "quern/train/row_report.h"
 #include "quern/train/run_metrics.h"
@@ -56,7 +57,7 @@ std::string row_metrics_json(const RowReport& r, const TrainRequest& request,
 
 std::string row_conclusion(const RowReport& r, const TrainSummary& summary) {
   const TrainResult& result = summary.result;
-  const std::string run = summary.run.string();
+  const std::string run = shell_word(summary.run.string());
   return fmt::format(
       "{}\n{}\ndone against overfitting: {}\nvalidation loss {:.4f}, training loss {:.4f}; {} "
       "steps in {}, stopped because of "
@@ -66,7 +67,7 @@ std::string row_conclusion(const RowReport& r, const TrainSummary& summary) {
       r.headline, result.verdict.text, against_overfitting(*r.run.options, result),
       result.validation.loss, result.train.loss, with_commas(result.steps),
       format_duration(result.seconds), name(result.stopped_because), run, run, run,
-      (summary.run / run::kReportFile).string());
+      shell_word((summary.run / run::kReportFile).string()));
 }
 
 }  // namespace quern::train

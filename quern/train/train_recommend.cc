@@ -9,7 +9,6 @@
 
 #include "quern/base/error.h"
 #include "quern/base/strings.h"
-#include "quern/data/number.h"
 #include "quern/data/table_reader.h"
 #include "quern/infer/item_ranker.h"
 #include "quern/metrics/ease.h"
@@ -65,22 +64,6 @@ class RecommendTraining {
 
   uint64_t seed() const { return static_cast<uint64_t>(options_.integer("seed")); }
 
-  features::HistorySplit split(const data::Interactions& log) const {
-    const std::string_view mode = options_.text("data.split");
-    if (mode != "auto" && mode != "last" && mode != "time") {
-      throw UsageError("bad_value", fmt::format("data.split = {} divides no log of users", mode),
-                       "give last (each user's last item) or time (one moment for all)");
-    }
-    const auto share = data::parse_number(options_.text("data.validation"));
-    if (!share || *share <= 0 || *share >= 1) {
-      throw UsageError("bad_value",
-                       fmt::format("data.validation = {} is no share between 0 and 1",
-                                   options_.text("data.validation")),
-                       "give a fraction, as 0.1");
-    }
-    return features::split_histories(log, mode == "time", *share);
-  }
-
   void read_log_of_users() {
     const data::Table table = data::read_table(
         request_.data, {.table = std::string(options_.text("data.table"))}, reporter_);
@@ -89,48 +72,49 @@ class RecommendTraining {
         {std::string(options_.text("data.user")), std::string(options_.text("data.item")),
          std::string(options_.text("data.time"))},
         reporter_);
-    data::leave_out_rare(log, static_cast<uint64_t>(options_.integer("data.min_count")), reporter_);
+    const std::vector<std::string> rare = data::leave_out_rare(
+        log, static_cast<uint64_t>(options_.integer("data.min_count")), reporter_);
     data::require_learnable(log);
-    features::HistorySplit parts = split(log);
+    features::HistorySplit parts = run::split_log(log, options_);
     pipeline_.columns = log.columns;
     pipeline_.items = features::make_vocabulary(log, parts);
     learnt_ = pipeline_.items.size();
-    add_item_columns(table);
+    add_item_columns(table, rare);
     log_ = task::make_item_log(log, std::move(parts), pipeline_.items);
     for (size_t user = 0; user < log.users.size(); ++user) {
       histories_.users.push_back(log.users[user]);
       histories_.items.push_back(features::known_tail(log_.ids[user], log_.ids[user].size()));
     }
-    find_tested();
+    find_tested(log);
     record(log);
   }
 
-  /// From the table of items, or from columns of the log.
-  void add_item_columns(const data::Table& log) {
+  /// From the table of items, or from columns of the log; without the `rare` items.
+  void add_item_columns(const data::Table& log, std::span<const std::string> rare) {
     const std::string file(options_.text("data.items"));
     std::vector<std::string> columns;
     for (const std::string& name : quern::split(options_.text("data.item_columns"), ','))
       if (!trim(name).empty()) columns.emplace_back(trim(name));
     if (file.empty() && columns.empty()) return;
     if (file.empty()) {
-      pipeline_.sides = features::make_item_sides(log, pipeline_.columns.item, columns,
+      pipeline_.sides = features::make_item_sides(log, pipeline_.columns.item, columns, rare,
                                                   pipeline_.items, reporter_);
     } else {
       const std::vector<fs::path> path = {file};
       pipeline_.sides =
           features::make_item_sides(data::read_table(path, {}, reporter_), pipeline_.columns.item,
-                                    columns, pipeline_.items, reporter_);
+                                    columns, rare, pipeline_.items, reporter_);
     }
     reporter_.note(
         fmt::format("{} of {} items are not in the training part: known by their columns",
                     pipeline_.items.size() - learnt_, pipeline_.items.size()));
   }
 
-  void find_tested() {
+  void find_tested(const data::Interactions& log) {
     for (size_t user = 0; user < log_.ids.size(); ++user) {
       const features::HistorySplit::Part& part = log_.split.parts[user];
       const auto add = [&](task::TestedUsers& users, int64_t place) {
-        users.add(log_.before(user, place), log_.ids[user][static_cast<size_t>(place)]);
+        users.add(log_.ids[user], log.items_of(user), static_cast<size_t>(place));
       };
       if (part.test >= 0) add(tested_, part.test);
       if (part.validation > 0 && validated_.size() < kPenaltyUsers)
@@ -139,7 +123,8 @@ class RecommendTraining {
   }
 
   void record(const data::Interactions& log) {
-    pipeline_.protocol = task::describe_protocol(log_.split.protocol, tested_);
+    pipeline_.protocol =
+        task::describe_protocol(log_.split.protocol, pipeline_.items.size(), tested_);
     pipeline_.record.task = "recommend";
     pipeline_.record.data_fingerprint = log.fingerprint;
     pipeline_.record.split = {{"mode", options_.text("data.split") == "time" ? "time" : "last"}};
@@ -266,6 +251,9 @@ class RecommendTraining {
       for (uint32_t id = 1; id < scores.size(); ++id)
         scores[id] = static_cast<float>(items.count(id));
     });
+    score_baseline("own items", [&](size_t user, std::span<float> scores) {
+      metrics::score_own_items(tested_.histories[user], items.counts(), scores);
+    });
     const std::vector<std::span<const uint32_t>> trained = trained_histories();
     score_item_item(trained);
     score_ease(trained);
@@ -364,7 +352,7 @@ class RecommendTraining {
         "recommend {} --user {}\n",
         headline(), result.verdict.text, against_overfitting(options_, result), pipeline_.protocol,
         with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
-        folder_.string(), histories_.users.front());
+        shell_word(folder_.string()), shell_word(histories_.users.front()));
   }
 
   std::string metrics() const {

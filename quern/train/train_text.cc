@@ -10,6 +10,7 @@
 
 #include "quern/base/error.h"
 #include "quern/base/hash.h"
+#include "quern/base/strings.h"
 #include "quern/features/token_cache.h"
 #include "quern/infer/generate.h"
 #include "quern/metrics/ngram.h"
@@ -172,7 +173,7 @@ class TextTraining {
 
   std::string conclusion() const {
     const TrainResult& result = summary_.result;
-    const std::string run = folder_.string();
+    const std::string run = shell_word(folder_.string());
     return fmt::format(
         "{}\n{}\ndone against overfitting: {}\nvalidation loss {:.4f}, training loss {:.4f} nats a "
         "token; {} steps in {}, "
@@ -182,7 +183,7 @@ class TextTraining {
         result_line(summary_.bits_per_byte, summary_.baseline_bits_per_byte), result.verdict.text,
         against_overfitting(options_, result), result.validation.loss, result.train.loss,
         with_commas(result.steps), format_duration(result.seconds), name(result.stopped_because),
-        run, run, run, (folder_ / run::kReportFile).string());
+        run, run, run, shell_word((folder_ / run::kReportFile).string()));
   }
 
   void write_results() {
