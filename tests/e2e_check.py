@@ -128,6 +128,32 @@ class Check(house.TestCase):
                            self.write("c.csv", [line.rsplit(",", 2)[0] + ",1" for line in second[:1]] + ["x,1.25,Oslo,1"]))
         self.assertIn(("columns", "c.csv"), self.kinds(alone, "warning"))
 
+    def test_against_the_same_values_written_otherwise(self):
+        draw = random.Random(8)
+        values = [(draw.randrange(18, 90), draw.choice(["Bonn", "Oslo"]), draw.randrange(10**6)) for _ in range(200)]
+        train = ["age,city,pay,y"] + [f"{age}.0,{city},{pay},{i % 2}" for i, (age, city, pay) in enumerate(values)] + [",Bonn,7,1"]
+        test = ["age,city,pay,y"] + [f'{age},{city},"{pay:,}",0' for age, city, pay in values[:50]] + ["NA,Bonn,7,1", "3,Bonn,8,1"]
+        report = self.check(self.write("train.csv", train), "--target", "y", "--against", self.write("test.csv", test), code=3)
+        shared = next(one for one in report["findings"] if one["kind"] == "shared_rows")
+        self.assertIn("51 of 52 rows of test.csv", shared["detail"])
+
+    def test_repeats_under_other_identifiers(self):
+        lines = ["id,x,colour,y"] + [f"c{copy}{i},{i * 7 % 41},{'rgb'[i % 3]},{'no' if i % 4 else 'yes'}"
+                                     for copy in range(3) for i in range(40)]
+        path = self.write("a.csv", lines)
+        repeats = next(one for one in self.check(path, "--target", "y")["findings"] if one["kind"] == "duplicates")
+        self.assertIn("80 rows (66.7 %)", repeats["detail"])
+        self.assertIn("training keeps them on one side", repeats["detail"])
+        done = self.run_ok("train", path, "--target", "y", "--out", self.folder / "run", "--steps", "2", "--folds", "1")
+        self.assertIn("80 repeated rows stay with their first", done.err)
+
+    def test_one_document_is_compared_whole(self):
+        words = [f"line {i} of a story that goes on and on" for i in range(60)]
+        train, test = self.write("train.txt", words), self.write("test.txt", words[20:40])
+        self.assertIn(("one_document", "test.txt"), self.kinds(self.check(train, "--against", test)))
+        lines = self.check(train, "--against", test, "--set", "data.documents=line", code=3)
+        self.assertIn("20 of 20 rows of test.txt", str(lines["findings"]))
+
     def test_near_repeats_against_another_file(self):
         draw = random.Random(7)
         words = "river stone paper lamp north quick brown fox lazy dog over hill sun goes down by".split()
@@ -256,6 +282,10 @@ class Check(house.TestCase):
         self.assertGreaterEqual(int(found["duplicates"]["detail"].split()[0]), 199)
         self.assertIn("6 of 61 users", found["short_histories"]["detail"])
         self.assertIn("same_moment", found)
+        # A time that is none is found, not met.
+        slip = self.check(self.write("slip.csv", lines[:20] + ["u1,i1,soon"] + lines[20:]), code=3)
+        bad = next(one for one in slip["findings"] if one["kind"] == "unreadable_time")
+        self.assertIn("line 21: 'soon'", bad["detail"])
         # With a target it is a table; one user alone is severe.
         self.assertEqual(self.check(self.folder / "log.csv", "--target", "item_id", code=3)["kind"], "table")
         alone = self.write("one.csv", ["user_id,item_id"] + [f"u1,i{i % 5}" for i in range(30)])
@@ -271,6 +301,7 @@ class Check(house.TestCase):
         done = house.quern("check", self.folder / "a.csv", "--target", "z")
         self.assertEqual(done.code, 2)
         self.assertIn("'z'", done.err)
+        self.assertIn("columns: when, x, y", done.err)
         self.assertEqual(house.quern("check", self.folder / "none.csv").code, 1)
         self.assertEqual(house.quern("check", self.write("c.csv", ["a,b", "1,2,3"])).code, 1)
 

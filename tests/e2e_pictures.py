@@ -110,6 +110,8 @@ class Pictures(house.TestCase):
         refused = house.quern("predict", run, moved / "fresh.csv")
         self.assertEqual(refused.code, 1)
         self.assertIn("elsewhere", refused.err)
+        both = house.quern("train", self.folder / "goods.csv", moved / "fresh.csv", "--target", "price", "--out", self.folder / "no")
+        self.assertEqual((both.code, "put the tables into one folder" in both.err), (1, True), both.err)
         # Without its picture a row is still answered; the pictures together say something.
         for row in rows[160:]:
             row[0] = ""

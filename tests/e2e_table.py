@@ -6,6 +6,8 @@ import json
 import math
 import random
 import shutil
+import subprocess
+import time
 import unittest
 
 import house
@@ -52,8 +54,7 @@ class Table(house.TestCase):
         self.assertEqual(result["task"], "classify")
         self.assertIn("id (id", notes)
         self.assertIn("note (constant", notes)
-        self.assertGreater(result["validation"]["auc"], 0.97)
-        self.assertGreater(result["validation"]["auc"], 0.5)
+        self.assertGreater(result["validation"]["auc"], 0.93)  # what lacks x and agrees in colour stays together
         self.assertIn("logistic regression", [one["name"] for one in result["baselines"]])
         for name in ["config.json", "model.safetensors", "pipeline.json", "config.resolved.toml",
                      "metrics.json", "log.jsonl", "report.html", "MODEL_CARD.md"]:
@@ -163,6 +164,54 @@ class Table(house.TestCase):
         self.run_ok("train", self.data, "--target", "class", "--out", cut, "--resume")
         self.assertEqual(house.weights_hash(cut), house.weights_hash(whole))
 
+    def test_goes_on_after_a_fold(self):
+        arguments = ["train", self.data, "--target", "class", "--folds", "2", "--json", *TRAIN,
+                     "--set", "data.types=price = ignore", "--set", "train.evaluate_every=10"]
+        whole = json.loads(self.run_ok(*arguments, "--out", self.folder / "whole").out)
+        cut = self.folder / "cut"
+        process = subprocess.Popen([house.QUERN, *map(str, arguments), "--out", cut], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env=house.ENVIRONMENT)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        done = cut / "folds" / "0-done" / "model.safetensors"
+        while not done.exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        self.assertTrue(done.exists(), "it was done before it could be cut short")
+        again = json.loads(self.run_ok(*arguments, "--out", cut, "--resume").out)
+        self.assertEqual(house.weights_hash(cut), house.weights_hash(self.folder / "whole"))
+        for key in ["validation", "train", "steps", "stopped_because", "verdict", "threshold"]:
+            self.assertEqual(again.get(key), whole.get(key), key)
+
+    def test_what_scores_speak_of(self):
+        answers = {}
+        for said, of in [([], "yes"), (["--set", "data.positive=no"], "no")]:
+            run = self.folder / f"run-{of}"
+            costly = ["--steps", "20", "--set", "data.costs=1:9", "--set", "data.types=price = ignore", *said]  # a miss of it costs nine times as much
+            done = self.run_ok("train", self.data, "--target", "class", "--out", run, *ONE_MODEL, *costly)
+            self.assertIn(f"scores, threshold and costs speak of class = {of}", done.err)
+            answers[of] = [row["prediction"] for row in read_csv(self.run_ok("predict", run, self.fresh).out)]
+        self.assertGreater(answers["yes"].count("yes"), answers["no"].count("yes"))
+
+    def test_few_values_have_an_interval(self):
+        self.data.write_text(make_table(60, 1))
+        run, result, _ = self.train(target="price")
+        rows = read_csv(self.run_ok("predict", run, self.fresh).out)
+        self.assertTrue(all(float(row["interval_low"]) < float(row["interval_high"]) for row in rows))
+        self.assertIn("too few to say", " ".join((run / "MODEL_CARD.md").read_text().split()))
+
+    def test_missing_where_training_had_none(self):
+        draw = random.Random(4)
+        lines = ["x,z,y"] + [f"{x:.3f},{draw.random():.3f},{100 * (x > 0.2) + draw.gauss(0, 3):.2f}"
+                             for x in (draw.random() for _ in range(300))]
+        self.data.write_text("\n".join(lines) + "\n")
+        run = self.folder / "run"
+        self.run_ok("train", self.data, "--target", "y", "--out", run, *TRAIN, *ONE_MODEL)
+        self.fresh.write_text("x,z\n,0.5\n0.5,0.5\n0.01,0.5\n")
+        missing, middle, low = (float(row["prediction"]) for row in read_csv(self.run_ok("predict", run, self.fresh).out))
+        self.assertLess(abs(missing - middle), abs(missing - low))
+
 
 class BadTable(house.TestCase):
     def refuse(self, text, *arguments, code=1, says, target="class"):
@@ -194,6 +243,17 @@ class BadTable(house.TestCase):
         self.refuse(make_table(60, 1), "--set", "data.types=x = wide", code=2, says="no column type")
         self.refuse(make_table(60, 1), "--set", "data.split=time:note", says="neither a date nor a number")
         self.refuse(make_table(60, 1), "--set", "data.costs=cheap", code=2, says="two costs")
+        for share in ["0", "", "1.5"]:
+            self.refuse(make_table(60, 1), "--set", f"data.validation={share}", code=2, says="no share between 0 and 1")
+        held = self.folder / "held.csv"
+        held.write_text(make_table(60, 2))
+        for key in ["data.split=time:x", "data.test=0.2"]:
+            self.refuse(make_table(60, 1), "--set", f"data.validation={held}", "--set", key, code=2, says="leave one of them out")
+        self.refuse(make_table(60, 1), "--set", "data.positive=maybe", code=2, says="give no or yes")
+        self.refuse(make_table(60, 1), "--metric", "f1", code=2, target="price", says="no meaning for the task regress")
+        self.refuse(make_table(60, 1), "--set", "data.costs=1:5", code=2, target="colour", says="one of two classes")
+        done = house.quern("train", held, "--target", "class", "--out", self.folder / "refused", "--bit-exact")
+        self.assertEqual((done.code, "without --steps or --epochs" in done.err), (2, True), done.err)
 
     def test_numbers_and_dates_out_of_range(self):
         lines = ["when,x,class"]

@@ -20,32 +20,48 @@ constexpr size_t kDistinctCap = 100'000;
 constexpr size_t kExamples = 5;
 constexpr double kMostlyReadable = 0.9;
 
-/// Words: runs of bytes between blanks; a character beyond ASCII's letters of three bytes (Chinese)
-/// counts as half a word.
+/// Words: runs of bytes between blanks. Scripts without blanks: a character of three bytes
+/// (Chinese) counts as half a word, one of Thai or Lao as a quarter.
 double words_of(std::string_view text) {
   double words = 0;
   bool inside = false;
-  for (const char c : text) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (c == ' ' || c == '\t' || c == '\n') {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    const auto next = static_cast<uint8_t>(i + 1 < text.size() ? text[i + 1] : 0);
+    if (text[i] == ' ' || text[i] == '\t' || text[i] == '\n') {
       inside = false;
     } else if (byte >= 0xE3 && byte < 0xF0) {
       words += 0.5;
-    } else if (!inside) {
+    } else if (byte == 0xE0 && next >= 0xB8 && next <= 0xBB) {
+      words += 0.25;
+    } else if (!inside && (byte < 0x80 || byte >= 0xC0)) {  // no byte within a character
       inside = true;
-      if (byte < 0x80) words += 1;
+      words += 1;
     }
   }
   return words;
 }
 
-/// "customerID", "user_id", "uuid", "编号".
+/// "customerID", "user_id", "uuid", "编号", but no "AMOUNT_PAID".
 bool is_id_name(std::string_view name) {
   const std::string small = lower_ascii(name);
-  if (small == "id" || small == "uuid" || small == "guid" || small == "index" || small == "rowid")
-    return true;
-  return small.ends_with("_id") || name.ends_with("ID") || name.ends_with("Id") ||
-         small.ends_with("uuid") || small.ends_with("编号");
+  for (const std::string_view whole : {"id", "uuid", "guid", "index", "rowid"})
+    if (small == whole) return true;
+  for (const std::string_view end :
+       {"_id", " id", "-id", ".id", "uuid", "编号", "customerid", "userid", "clientid", "orderid",
+        "patientid", "accountid", "itemid", "productid", "sessionid", "recordid"})
+    if (small.ends_with(end)) return true;
+  const bool capitals = name.ends_with("ID") || name.ends_with("Id");
+  return capitals && name.size() > 2 && name[name.size() - 3] >= 'a' &&
+         name[name.size() - 3] <= 'z';
+}
+
+/// "YEAR", "birth_year", "Jahr", "年份".
+bool is_year_name(std::string_view name) {
+  const std::string small = lower_ascii(name);
+  for (const std::string_view word : {"year", "yr", "jahr", "année", "年份", "年度"})
+    if (small.ends_with(word)) return true;
+  return small == "年";
 }
 
 bool is_code_name(std::string_view name) {
@@ -60,14 +76,19 @@ bool is_code_name(std::string_view name) {
 bool is_time_name(std::string_view name) {
   const std::string small = lower_ascii(name);
   return small.find("time") != std::string::npos || small.find("date") != std::string::npos ||
-         small.ends_with("_at") || small.find("时间") != std::string::npos;
+         small.ends_with("_at") || small.ends_with("day") || small == "dob" ||
+         small.find("时间") != std::string::npos || small.find("日期") != std::string::npos ||
+         small.ends_with("日");
 }
 
 /// What one pass over a column counts.
 struct Counts {
   size_t present = 0, absent = 0 /* of a number: "none", "-" */, numbers = 0, integers = 0,
          leading_zeros = 0, images = 0, blanks = 0;
-  size_t day_first = 0, month_first = 0, compact = 0;
+  size_t day_first = 0, month_first = 0, compact = 0,
+         either = 0 /* read in another order, another */;
+  size_t shortest = SIZE_MAX, longest = 0;  // numbers, in bytes
+  size_t at_cap = 0;                        // values present when counting different ones stopped
   double words = 0;
   bool rising = true;  // integers, each one more than the last
   double last = 0;
@@ -124,6 +145,7 @@ class ColumnInspector {
 
   void count_distinct(std::string_view cell) {
     if (c_.distinct.size() >= kDistinctCap) {
+      if (!facts_.distinct_more) c_.at_cap = c_.present;
       facts_.distinct_more = true;
       return;
     }
@@ -143,6 +165,8 @@ class ColumnInspector {
       c_.integers += whole ? 1 : 0;
       const bool zero = cell.size() > 1 && cell.front() == '0' && cell[1] >= '0' && cell[1] <= '9';
       c_.leading_zeros += zero ? 1 : 0;
+      c_.shortest = std::min(c_.shortest, cell.size());
+      c_.longest = std::max(c_.longest, cell.size());
       c_.compact += parse_date(cell, {.compact = true}).has_value() ? 1 : 0;
       return;
     }
@@ -150,8 +174,11 @@ class ColumnInspector {
     c_.words += words_of(cell);
     c_.images += is_picture_name(cell) ? 1 : 0;
     c_.blanks += cell.find(' ') != std::string_view::npos ? 1 : 0;
-    c_.day_first += parse_date(cell, {.day_first = true}).has_value() ? 1 : 0;
-    c_.month_first += parse_date(cell, {.day_first = false}).has_value() ? 1 : 0;
+    const auto day_first = parse_date(cell, {.day_first = true});
+    const auto month_first = parse_date(cell, {.day_first = false});
+    c_.day_first += day_first.has_value() ? 1 : 0;
+    c_.month_first += month_first.has_value() ? 1 : 0;
+    c_.either += day_first && month_first && *day_first != *month_first ? 1 : 0;
   }
 
   size_t date_count() const { return std::max({c_.day_first, c_.month_first, c_.compact}); }
@@ -173,12 +200,17 @@ class ColumnInspector {
           c_.present == 0 ? "no value at all"
                           : fmt::format("one value only, '{}'", facts_.examples.front()));
     } else if (date_count() > 0 && static_cast<double>(date_count()) >= kMostlyReadable * present &&
-               (c_.compact == 0 || is_time_name(facts_.name))) {
+               (c_.compact <= std::max(c_.day_first, c_.month_first) ||
+                is_time_name(facts_.name))) {
       choose_style();
-      const bool both = c_.day_first == c_.month_first || c_.compact > 0;
-      set(ColumnType::kDate, both ? "its values are dates"
-                                  : fmt::format("its values are dates, {} first",
-                                                facts_.date_style.day_first ? "day" : "month"));
+      const bool both = c_.day_first == c_.month_first || facts_.date_style.compact;
+      set(ColumnType::kDate,
+          both && c_.either == 0
+              ? "its values are dates"
+              : fmt::format(
+                    "its values are dates, {} first{}",
+                    facts_.date_style.day_first ? "day" : "month",
+                    both ? ": none tells, so that is a guess; years first leave none" : ""));
     } else if (c_.numbers > 0 && static_cast<double>(c_.numbers) >= kMostlyReadable * present) {
       decide_number();
     } else if (c_.images > 0 && static_cast<double>(c_.images) >=
@@ -190,13 +222,26 @@ class ColumnInspector {
     }
   }
 
+  /// Of the values that are there, as far as different ones were counted.
+  double share_different() const {
+    return static_cast<double>(facts_.distinct) /
+           static_cast<double>(facts_.distinct_more ? c_.at_cap : c_.present);
+  }
+
   void decide_number() {
-    const bool unique = facts_.distinct == c_.present || facts_.distinct_more;
-    if (facts_.integers && c_.rising && c_.present == table_.rows() && c_.present >= 20) {
+    const bool unique =
+        facts_.distinct_more ? share_different() > 0.99 : facts_.distinct == c_.present;
+    constexpr double kFirstYear = 1000, kLastYear = 2999;
+    const bool years =
+        is_year_name(facts_.name) && facts_.minimum >= kFirstYear && facts_.maximum <= kLastYear;
+    // A slip is no code: zip codes have one length, or many zeros in front.
+    const bool codes =
+        c_.leading_zeros > 0 && (c_.shortest == c_.longest || 20 * c_.leading_zeros >= c_.numbers);
+    if (facts_.integers && c_.rising && c_.present == table_.rows() && c_.present >= 20 && !years) {
       set(ColumnType::kId, "it counts the rows");
     } else if (facts_.integers && unique && c_.present >= 20 && is_id_name(facts_.name)) {
       set(ColumnType::kId, "its name says so and every value is another");
-    } else if (c_.leading_zeros > 0) {
+    } else if (codes) {
       set(ColumnType::kCategory, "codes with leading zeros");
     } else if (facts_.distinct == 2) {
       set(ColumnType::kCategory, "two values");
@@ -212,7 +257,7 @@ class ColumnInspector {
   void decide_words() {
     const double present = static_cast<double>(c_.present);
     const double mean_words = c_.words / present;
-    const double share = facts_.distinct_more ? 1 : static_cast<double>(facts_.distinct) / present;
+    const double share = share_different();
     // NOLINTNEXTLINE(bugprone-branch-clone): the reasons differ in what they are tried for.
     if (mean_words >= 3 && share > 0.2) {
       set(ColumnType::kText,
@@ -265,6 +310,17 @@ bool lacks_target(std::string_view cell, bool classes) {
 }
 
 std::string_view name(ColumnType type) { return kNames[static_cast<size_t>(type)]; }
+
+bool is_beside_the_point(ColumnType type) {
+  return type == ColumnType::kId || type == ColumnType::kIgnore;
+}
+
+std::vector<size_t> beside_the_point(std::span<const ColumnFacts> facts) {
+  std::vector<size_t> columns;
+  for (size_t i = 0; i < facts.size(); ++i)
+    if (is_beside_the_point(facts[i].type)) columns.push_back(i);
+  return columns;
+}
 
 ColumnType parse_column_type(std::string_view text) {
   const auto* it = std::find(kNames.begin(), kNames.end(), text);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,9 @@ enum class ColumnType : uint8_t {
   kIgnore,    // said by the user
 };
 std::string_view name(ColumnType type);
+/// Whether rows that differ in columns of the type alone are the same: identifiers, and what was
+/// said to be ignored.
+bool is_beside_the_point(ColumnType type);
 /// "number", "category", "text", "image", "date", "id" or "ignore"; throws UsageError.
 ColumnType parse_column_type(std::string_view text);
 
@@ -50,6 +54,9 @@ bool is_class_target(const ColumnFacts& facts);
 /// Whether the row has no answer: where a number is expected "none" and its like are missing, of
 /// classes they may be one.
 bool lacks_target(std::string_view cell, bool classes);
+
+/// The columns of such types.
+std::vector<size_t> beside_the_point(std::span<const ColumnFacts> facts);
 
 /// Column types by name, as the key data.types says them: "age = number, city = category".
 using TypeOverrides = std::map<std::string, ColumnType, std::less<>>;

@@ -44,6 +44,47 @@ TEST(ColumnTypes, AreInferred) {
   EXPECT_EQ(age.minimum, 4.5);
 }
 
+TEST(ColumnTypes, TextsOfAnyScriptAreTexts) {
+  EXPECT_EQ(infer(column("t", {"кошка сидела на коврике", "собака лаяла всю ночь"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("t", {"η γάτα κάθισε στο χαλί", "ο σκύλος γάβγιζε όλη νύχτα"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("t", {"القط جلس على السجادة", "الكلب نبح طوال الليل"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("t", {"बिल्ली चटाई पर बैठी थी", "कुत्ता रात भर भौंकता रहा"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("t", {"แมวนั่งอยู่บนพรมสีแดง", "สุนัขเห่าตลอดทั้งคืนเมื่อวาน"})).type,
+            ColumnType::kText);
+  EXPECT_EQ(infer(column("c", {"Москва", "Тверь", "Псков"}, 20)).type, ColumnType::kCategory);
+}
+
+TEST(ColumnTypes, OneSlipMakesNoCodeAndANameNoIdentifier) {
+  std::vector<std::string> amounts, years, paid, filled;
+  for (int i = 0; i < 60; ++i) {
+    amounts.push_back(i == 7 ? "05" : std::to_string(100 * i % 73 + 1));
+    years.push_back(std::to_string(1960 + i));
+    paid.push_back(std::to_string(100 + i * i));
+    filled.push_back(i == 7 ? "007" : std::to_string(100 + i * 3));
+  }
+  EXPECT_EQ(infer(column("amount", amounts)).type, ColumnType::kNumber);
+  EXPECT_EQ(infer(column("code", filled)).reason, "codes with leading zeros");  // of one length
+  EXPECT_EQ(infer(column("YEAR", years)).type, ColumnType::kNumber);
+  EXPECT_EQ(infer(column("n", years)).type, ColumnType::kId);
+  EXPECT_EQ(infer(column("AMOUNT_PAID", paid)).type, ColumnType::kNumber);
+  for (const char* name : {"ID", "rowID", "user_id", "CUSTOMERID", "Customer ID"})
+    EXPECT_EQ(infer(column(name, paid)).type, ColumnType::kId) << name;
+  EXPECT_EQ(infer(column("change", {"+2.05%", "-1.78%", "+0.4%"})).type, ColumnType::kNumber);
+}
+
+TEST(ColumnTypes, ManyWordsThatRepeatAreACategory) {
+  std::string text = "word,other\n";
+  for (int i = 0; i < 330000; ++i) text += "w" + std::to_string(i % 110000) + ",1\n";
+  EXPECT_EQ(infer(text).type, ColumnType::kId);  // each of the first 100,000 is another
+  text = "word,other\n";
+  for (int i = 0; i < 330000; ++i) text += "w" + std::to_string(i / 3) + ",1\n";
+  EXPECT_EQ(infer(text).type, ColumnType::kCategory);
+}
+
 TEST(ColumnTypes, NoneIsAnAnswerAmongWordsAndMissingAmongNumbers) {
   const ColumnFacts words = infer(column("telephone", {"none", "yes", "none"}));
   EXPECT_EQ(words.type, ColumnType::kCategory);
@@ -70,6 +111,15 @@ TEST(ColumnTypes, DatesAreReadInTheOrderThatFits) {
   EXPECT_FALSE(month.date_style.day_first);
   EXPECT_TRUE(infer(column("d", {"01/02/2020", "25/03/2020"})).date_style.day_first);
   EXPECT_EQ(infer(column("n", {"20200102", "20200103", "7"})).type, ColumnType::kNumber);
+  EXPECT_EQ(infer(column("日期", {"20200102", "20200103", "20200201"})).type, ColumnType::kDate);
+  std::vector<std::string> born(30, "1955-06-12");
+  born[4] = "1960-01-02";
+  born[9] = "19550612";
+  EXPECT_EQ(infer(column("born", born)).type, ColumnType::kDate);
+  EXPECT_EQ(infer(column("born", born)).unreadable, 1U);
+  EXPECT_EQ(infer(column("d", {"2020-01-02", "2020-03-04"})).reason, "its values are dates");
+  EXPECT_THAT(infer(column("d", {"01/02/2020", "03/04/2020"})).reason,
+              testing::HasSubstr("day first: none tells"));
 }
 
 TEST(ColumnTypes, UnreadableValuesAreSaidWithTheirLine) {

@@ -51,12 +51,34 @@ bool take(std::string_view& text, std::string_view what) {
   return true;
 }
 
+/// In any case of ASCII; the spellings are in small letters. Asked of every cell: allocates
+/// nothing.
+bool is_one_of(std::string_view text, std::span<const std::string_view> spellings) {
+  const auto same = [](char c, char small) {
+    return c == small || (c >= 'A' && c <= 'Z' && (c | 0x20) == small);
+  };
+  return std::any_of(spellings.begin(), spellings.end(), [&](std::string_view spelling) {
+    return text.size() == spelling.size() &&
+           std::equal(text.begin(), text.end(), spelling.begin(), same);
+  });
+}
+
+/// Takes "am" or "pm" off the front: hours to add; nothing where neither stands.
+std::optional<int64_t> take_half(std::string_view& text) {
+  constexpr std::array<std::string_view, 1> kMorning = {"am"}, kEvening = {"pm"};
+  const std::string_view front = text.substr(0, 2);
+  const bool evening = is_one_of(front, kEvening);
+  if (!evening && !is_one_of(front, kMorning)) return std::nullopt;
+  text = trim(text.substr(2));
+  return evening ? 12 : 0;
+}
+
 /// "T12:30:59.25+08:00" in seconds of the day; nothing where it is no time.
 std::optional<int64_t> take_time(std::string_view text) {
   if (text.empty()) return 0;
   if (!take(text, "T") && !take(text, " ") && !take(text, "t")) return std::nullopt;
   text = trim(text);
-  const int64_t hour = take_number(text, 2);
+  int64_t hour = take_number(text, 2);
   if (hour < 0 || hour > 24 || !take(text, ":")) return std::nullopt;
   const int64_t minute = take_number(text, 2);
   if (minute < 0 || minute > 59) return std::nullopt;
@@ -68,9 +90,14 @@ std::optional<int64_t> take_time(std::string_view text) {
       if (take_number(text, 18) < 0) return std::nullopt;
     }
   }
-  int64_t total = hour * 3600 + minute * 60 + second;
   text = trim(text);
-  if (text == "Z" || text == "z" || text.empty()) return total;
+  if (const auto half = take_half(text)) {
+    if (hour < 1 || hour > 12) return std::nullopt;
+    hour = hour % 12 + *half;
+  }
+  const int64_t total = hour * 3600 + minute * 60 + second;
+  constexpr std::array<std::string_view, 4> kNoOffset = {"", "z", "utc", "gmt"};
+  if (is_one_of(text, kNoOffset)) return total;
   if (text.front() != '+' && text.front() != '-') return std::nullopt;
   const int64_t sign = text.front() == '+' ? 1 : -1;
   text.remove_prefix(1);
@@ -91,18 +118,6 @@ std::optional<int64_t> civil(int64_t year, int64_t month, int64_t day, std::stri
   return days_from_civil(year, month, day) * 86400 + *seconds;
 }
 
-/// In any case of ASCII; the spellings are in small letters. Asked of every cell: allocates
-/// nothing.
-bool is_one_of(std::string_view text, std::span<const std::string_view> spellings) {
-  const auto same = [](char c, char small) {
-    return c == small || (c >= 'A' && c <= 'Z' && (c | 0x20) == small);
-  };
-  return std::any_of(spellings.begin(), spellings.end(), [&](std::string_view spelling) {
-    return text.size() == spelling.size() &&
-           std::equal(text.begin(), text.end(), spelling.begin(), same);
-  });
-}
-
 }  // namespace
 
 std::optional<double> parse_number(std::string_view text) {
@@ -121,8 +136,8 @@ std::optional<double> parse_number(std::string_view text) {
 std::optional<double> parse_written_number(std::string_view text) {
   if (const auto plain = parse_number(text)) return plain;
   bool negative = false;
-  if (text.starts_with('-')) {
-    negative = true;
+  if (text.starts_with('-') || text.starts_with('+')) {
+    negative = text.front() == '-';
     text.remove_prefix(1);
   }
   for (const std::string_view sign : {"$", "€", "£", "¥", "￥"}) {
@@ -151,9 +166,41 @@ std::optional<double> parse_written_number(std::string_view text) {
     ++group;
   }
   if (whole && separated && group != 3) return std::nullopt;
+  if (separated && digits.front() == '0') return std::nullopt;  // "0,301" has a decimal comma
   const auto value = parse_number(digits);
   if (!value) return std::nullopt;
   return negative ? -*value : *value;
+}
+
+std::string with_decimal_point(std::string_view text) {
+  std::string out(text);
+  const auto digit_at = [&](size_t i) { return i < text.size() && is_digit(text[i]); };
+  const size_t comma = text.find(',');
+  const std::string_view whole = text.substr(0, comma);
+  size_t begin = 0;
+  if (whole.starts_with('-') || whole.starts_with('+')) begin = 1;
+  size_t group = 0, groups = 0;
+  for (size_t i = begin; i < whole.size(); ++i) {
+    if (is_digit(whole[i])) {
+      ++group;
+    } else if (whole[i] == '.' && (groups == 0 ? group >= 1 && group <= 3 : group == 3)) {
+      ++groups;
+      group = 0;
+    } else {
+      return out;
+    }
+  }
+  if (group == 0 || (groups > 0 && group != 3)) return out;
+  if (comma != std::string_view::npos) {
+    size_t end = comma + 1;
+    while (digit_at(end)) ++end;
+    const std::string_view rest = trim(text.substr(end));
+    if (end == comma + 1 || (!rest.empty() && rest != "%")) return out;
+    out[comma] = '.';
+  }
+  out.erase(std::remove(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(whole.size()), '.'),
+            out.begin() + static_cast<std::ptrdiff_t>(whole.size()));
+  return out;
 }
 
 bool is_missing(std::string_view text) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace quern::data {
@@ -9,9 +10,12 @@ namespace quern::data {
 /// A decimal number, all of the text: sign, digits with a point, exponent. Nothing for anything
 /// else: infinities, NaN, hexadecimal, and what a double cannot hold (1e999).
 std::optional<double> parse_number(std::string_view text);
-/// The same, thousands separated by commas ("1,234.5"), a leading currency sign and a trailing
-/// percent sign allowed (the sign alone is dropped: "12 %" is 12).
+/// The same, thousands separated by commas ("1,234.5", but no "0,301"), a leading currency sign and
+/// a trailing percent sign allowed (the sign alone is dropped: "12 %" is 12).
 std::optional<double> parse_written_number(std::string_view text);
+/// A number written with a decimal comma, and points between thousands if at all ("1.234,5"), as
+/// the same with a decimal point; every other text as it is.
+std::string with_decimal_point(std::string_view text);
 
 /// Whether the cell stands for "not known" whatever its column: "", ?, NA, N/A, #N/A, NaN, NaT,
 /// null, \N, in any case.
@@ -21,9 +25,10 @@ bool is_missing(std::string_view text);
 bool is_missing_number(std::string_view text);
 
 /// A date, perhaps with a time, as seconds since 1970-01-01 00:00 (proleptic Gregorian, no zone; an
-/// offset such as +08:00 is taken off). Year first (2024-03-01, 2024/3/1, 20240301 with
-/// `compact`, 2024年3月1日), or day and month first, in the order that `day_first` says. Times:
-/// 12:30, 12:30:59, 12:30:59.25, after a space or T. Nothing for a day that no calendar has.
+/// offset such as +08:00 is taken off, UTC and GMT are none). Year first (2024-03-01, 2024/3/1,
+/// 20240301 with `compact`, 2024年3月1日), or day and month first, in the order that `day_first`
+/// says. Times: 12:30, 12:30:59, 12:30:59.25, 1:30 PM, after a space or T. Nothing for a day that
+/// no calendar has.
 struct DateStyle {
   bool day_first = true;
   bool compact = false;

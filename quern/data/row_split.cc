@@ -15,6 +15,8 @@
 namespace quern::data {
 namespace {
 
+constexpr size_t kGroupsEach = 2;  // different rows on a side, at least
+
 /// Rows that must stay together, with what orders and stratifies them.
 struct Group {
   std::vector<size_t> rows;
@@ -22,22 +24,39 @@ struct Group {
   std::string stratum;  // the target of its first row
 };
 
-uint64_t features_hash(const Table& table, size_t row, size_t target) {
+uint64_t features_hash(const Table& table, size_t row, const std::vector<bool>& features) {
   uint64_t hash = 0;
   for (size_t column = 0; column < table.columns().size(); ++column) {
-    if (column != target) hash = hash64(table.cell(row, column), hash + column + 1);
+    if (features[column]) hash = hash64(table.cell(row, column), hash + column + 1);
   }
   return hash;
 }
 
-/// One group for each different row (or value of `by`), in the order of their first rows.
+/// Groups of one row: few different rows fill no folds.
+std::vector<Group> each_alone(std::vector<Group> groups, const Table& table, size_t target,
+                              bool stratify) {
+  std::vector<Group> alone;
+  for (Group& group : groups) {
+    for (const size_t row : group.rows) {
+      alone.push_back({{row}, group.key, stratify ? std::string(table.cell(row, target)) : ""});
+    }
+  }
+  return alone;
+}
+
+/// One group for each different row (or value of `by`), in the order of their first rows. Rows that
+/// are too alike to fill `sides` are groups of their own.
 std::vector<Group> group_rows(const Table& table, const std::vector<size_t>& rows, size_t target,
-                              int by, bool stratify, uint64_t seed) {
+                              const std::vector<size_t>& beside, int by, bool stratify,
+                              uint64_t seed, size_t sides) {
+  std::vector<bool> features(table.columns().size(), true);
+  features[target] = false;
+  for (const size_t column : beside) features[column] = false;
   std::vector<Group> groups;
   std::unordered_map<uint64_t, size_t> known;
   for (const size_t row : rows) {
     const uint64_t hash = by >= 0 ? hash64(table.cell(row, static_cast<size_t>(by)))
-                                  : features_hash(table, row, target);
+                                  : features_hash(table, row, features);
     const auto [it, made] = known.emplace(hash, groups.size());
     if (made) {
       groups.emplace_back();
@@ -46,10 +65,14 @@ std::vector<Group> group_rows(const Table& table, const std::vector<size_t>& row
     }
     groups[it->second].rows.push_back(row);
   }
+  if (by < 0 && groups.size() < kGroupsEach * sides)
+    return each_alone(std::move(groups), table, target, stratify);
   return groups;
 }
 
-/// Hands out groups, stratum by stratum, so that each side has its share of the rows.
+/// Hands out groups, stratum by stratum, so that each side has its share of the rows. Where a
+/// stratum has too few for that, who has least of all rows comes first: else rare classes would
+/// all go to the first sides.
 void deal(std::vector<Group>& groups, const std::vector<double>& shares,
           std::vector<std::vector<size_t>*> sides) {
   std::map<std::string, std::vector<const Group*>> strata;
@@ -62,13 +85,18 @@ void deal(std::vector<Group>& groups, const std::vector<double>& shares,
     for (const Group* group : members) total += group->rows.size();
     // Whoever is furthest behind its share takes the next group.
     std::vector<double> held(shares.size(), 0);
+    constexpr size_t kFewEach = 4;
+    const bool few = total < kFewEach * shares.size();
     for (const Group* group : members) {
       size_t neediest = 0;
       double most = -1e300;
       for (size_t i = 0; i < shares.size(); ++i) {
         const double need = shares[i] * static_cast<double>(total) - held[i];
         const double rank = shares[i] > 0 ? need / shares[i] : -1e300;
-        if (rank > most) {
+        const bool tie = few && rank == most && rank > -1e300;
+        if (rank > most ||
+            (tie && static_cast<double>(sides[i]->size()) / shares[i] <
+                        static_cast<double>(sides[neediest]->size()) / shares[neediest])) {
           most = rank;
           neediest = i;
         }
@@ -127,7 +155,7 @@ void cut(const std::vector<size_t>& ordered, const RowSplitOptions& options, Row
 }  // namespace
 
 RowSplit split_rows(const Table& table, const std::vector<size_t>& rows, size_t target,
-                    const RowSplitOptions& options) {
+                    const RowSplitOptions& options, const std::vector<size_t>& beside) {
   if (options.validation < 0 || options.test < 0 || options.validation + options.test >= 1) {
     throw UsageError("bad_value", "data.validation and data.test leave nothing to train on",
                      "shares that add up to less than 1");
@@ -144,7 +172,7 @@ RowSplit split_rows(const Table& table, const std::vector<size_t>& rows, size_t 
              mode.starts_with("group:")) {
     const int by = mode.starts_with("group:") ? column_of(table, mode.substr(6), mode) : -1;
     const bool stratify = mode == "stratified" || (mode == "auto" && options.classes);
-    auto groups = group_rows(table, rows, target, by, stratify, options.seed);
+    auto groups = group_rows(table, rows, target, beside, by, stratify, options.seed, 2);
     split.repeats = by < 0 ? rows.size() - groups.size() : 0;
     deal(groups, {1 - options.validation - options.test, options.validation, options.test},
          {&split.train, &split.validation, &split.test});
@@ -167,8 +195,8 @@ RowSplit split_rows(const Table& table, const std::vector<size_t>& rows, size_t 
 }
 
 std::vector<std::vector<size_t>> fold_rows(const Table& table, const std::vector<size_t>& rows,
-                                           size_t target, bool classes, size_t count,
-                                           uint64_t seed) {
+                                           size_t target, bool classes, size_t count, uint64_t seed,
+                                           const std::vector<size_t>& beside) {
   if (count < 2 || rows.size() < count) {
     throw UsageError("bad_value", fmt::format("{} rows cannot make {} folds", rows.size(), count),
                      "at least two folds, and a row for each");
@@ -176,16 +204,17 @@ std::vector<std::vector<size_t>> fold_rows(const Table& table, const std::vector
   std::vector<std::vector<size_t>> folds(count);
   std::vector<std::vector<size_t>*> sides;
   for (auto& fold : folds) sides.push_back(&fold);
-  auto groups = group_rows(table, rows, target, -1, classes, seed);
+  auto groups = group_rows(table, rows, target, beside, -1, classes, seed, count);
   deal(groups, std::vector<double>(count, 1.0 / static_cast<double>(count)), sides);
   return folds;
 }
 
 std::vector<uint32_t> fold_of_rows(const Table& table, const std::vector<size_t>& rows,
-                                   size_t target, bool classes, uint32_t count, uint64_t seed) {
+                                   size_t target, bool classes, uint32_t count, uint64_t seed,
+                                   const std::vector<size_t>& beside) {
   std::vector<uint32_t> fold_of(table.rows(), 0);
   uint32_t number = 0;
-  for (const auto& fold : fold_rows(table, rows, target, classes, count, seed)) {
+  for (const auto& fold : fold_rows(table, rows, target, classes, count, seed, beside)) {
     for (const size_t row : fold) fold_of[row] = number;
     ++number;
   }

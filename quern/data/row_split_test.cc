@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -46,6 +47,41 @@ TEST(RowSplit, StratifiesAndCoversEachRowOnce) {
   seen.insert(split.validation.begin(), split.validation.end());
   seen.insert(split.test.begin(), split.test.end());
   EXPECT_EQ(seen.size(), 1000U);
+}
+
+TEST(RowSplit, RareClassesReachEveryFold) {
+  for (const int each : {2, 4, 7}) {
+    std::string text = "x,y\n";
+    for (int i = 0; i < 30 * each; ++i)
+      text += std::to_string(i) + ",c" + std::to_string(i % 30) + "\n";
+    const Table table = read_csv_text(text, "t");
+    for (const auto& fold : fold_rows(table, all(table), 1, true, 5, 1))
+      EXPECT_NEAR(static_cast<double>(fold.size()), 6.0 * each, 1) << each;
+  }
+  const Table same = read_csv_text("x,y\n1,a\n1,b\n1,a\n1,b\n1,a\n2,b\n", "t");
+  for (const auto& fold : fold_rows(same, all(same), 1, true, 5, 1)) EXPECT_FALSE(fold.empty());
+}
+
+TEST(RowSplit, IdentifiersTellNoRowsApart) {
+  std::string text = "id,x,y\n";
+  for (int i = 0; i < 300; ++i)
+    text += "c" + std::to_string(i) + "," + std::to_string(i % 100) + ",a\n";
+  const Table table = read_csv_text(text, "t");
+  const auto parted = [&](const RowSplit& split) {
+    std::set<std::string_view> train;
+    for (const size_t row : split.train) train.insert(table.cell(row, 1));
+    return std::count_if(split.validation.begin(), split.validation.end(),
+                         [&](size_t row) { return train.contains(table.cell(row, 1)); });
+  };
+  const RowSplit split = split_rows(table, all(table), 2, {.validation = 0.2}, {0});
+  EXPECT_EQ(split.repeats, 200U);
+  EXPECT_EQ(parted(split), 0);
+  EXPECT_GT(parted(split_rows(table, all(table), 2, {.validation = 0.2})), 0);
+  for (const auto& fold : fold_rows(table, all(table), 2, false, 5, 1, {0})) {
+    std::map<std::string_view, int> rows;
+    for (const size_t row : fold) ++rows[table.cell(row, 1)];
+    for (const auto& [value, count] : rows) EXPECT_EQ(count, 3) << value;
+  }
 }
 
 TEST(RowSplit, RepeatedRowsStayOnOneSide) {

@@ -46,48 +46,99 @@ class TextTableReader {
   }
 
  private:
-  /// A header names: it holds no number and no blank.
-  static bool is_header(const std::vector<std::string>& fields) {
-    return std::all_of(fields.begin(), fields.end(), [](const std::string& field) {
-      const std::string_view name = trim(field);
-      return !name.empty() && !parse_number(name);
+  /// Whether the first line names the columns. Names are words, but a column of row numbers may
+  /// lack one, and years may be names; then the second line (empty: none) must look otherwise.
+  static bool is_header(const std::vector<std::string>& first,
+                        const std::vector<std::string>& second) {
+    const auto is_year = [](std::string_view text) {
+      constexpr double kFirst = 1900, kLast = 2100;
+      const auto value = parse_number(text);
+      return value && text.size() == 4 && *value >= kFirst && *value <= kLast;
+    };
+    bool blanks = false, years = false, other_than_years = false, above_number = false;
+    for (size_t i = 0; i < first.size(); ++i) {
+      const std::string_view name = trim(first[i]);
+      const std::string_view below = i < second.size() ? trim(second[i]) : std::string_view();
+      if (name.empty()) {
+        blanks = blanks || i > 0;
+      } else if (is_year(name)) {
+        years = true;
+        other_than_years = other_than_years || !is_year(below);
+      } else if (parse_number(name)) {
+        return false;
+      } else {
+        above_number = above_number || parse_number(below);
+      }
+    }
+    const bool words = std::any_of(first.begin(), first.end(), [](const std::string& field) {
+      return !trim(field).empty() && !parse_number(trim(field));
     });
+    return words && (!blanks || above_number) && (!years || other_than_years);
+  }
+
+  /// Whether the fields between semicolons are numbers with decimal commas: some is, and none has a
+  /// decimal point.
+  static bool has_decimal_commas(std::string_view block) {
+    bool commas = false;
+    for (const std::string& line : split(block, '\n')) {
+      for (const std::string& written : split(line, ';')) {
+        const std::string bare = unquote(written);
+        const std::string_view field = trim(bare);
+        const size_t point = field.find('.');
+        const bool number = parse_number(field).has_value();
+        if (number && point != std::string_view::npos && field.size() - point != 4) return false;
+        commas = commas || (!number && field.find(',') != std::string_view::npos &&
+                            with_decimal_point(field) != field);
+      }
+    }
+    return commas;
   }
 
   void delimited(TextStream& stream, bool tsv) {
-    const char separator = detect_separator(stream.peek(), tsv);
+    // Excel's first line, which names the separator.
+    const std::string_view block = stream.peek();
+    const bool named =
+        block.size() > 5 && block.starts_with("sep=") && (block[5] == '\n' || block[5] == '\r');
+    const char separator = named ? block[4] : detect_separator(block, tsv);
+    const bool commas = separator == ';' && has_decimal_commas(block);
     CsvParser parser(stream, separator);
-    std::vector<std::string> fields;
-    if (!parser.next(fields)) return;
+    std::vector<std::string> fields, second;
+    if (!parser.next(fields) || (named && !parser.next(fields))) return;
+    const uint64_t first_line = parser.record_line();
     const size_t width = fields.size();
-    std::vector<size_t> to;
-    if (is_header(fields)) {
-      for (std::string& field : fields) field = trim(field);
-      to = sink_.declare(fields);
-    } else {
-      std::vector<std::string> names;
-      for (size_t i = 0; i < width; ++i) names.push_back(fmt::format("column{}", i + 1));
-      sink_.note(
-          fmt::format("'{}': the first line holds a number, a blank or a repeat, so it is no "
-                      "header; columns are "
-                      "named column1 to column{}",
-                      stream.where(), width));
-      to = sink_.declare(names);
-      sink_.add(fields, to, parser.record_line());
+    const bool more = parser.next(second);
+    std::vector<std::string> names = fields;
+    const bool header = is_header(fields, second);
+    for (size_t i = 0; i < width; ++i) {
+      names[i] = trim(names[i]);
+      if (!header || names[i].empty()) names[i] = fmt::format("column{}", i + 1);
     }
-    if (sink_.in_first_file() && separator != ',') {
-      sink_.note(fmt::format("'{}': fields are separated by {}", stream.where(),
-                             separator == '\t' ? "tabs" : fmt::format("'{}'", separator)));
-    }
-    while (parser.next(fields)) {
-      if (fields.size() != width) {
+    const std::vector<size_t> to = sink_.declare(names);
+    const auto add = [&](std::vector<std::string>& row, uint64_t line) {
+      if (row.size() != width) {
         throw FormatError(fmt::format("'{}', line {}: {} fields where the header has {}",
-                                      stream.where(), parser.record_line(), fields.size(), width),
+                                      stream.where(), line, row.size(), width),
                           "quote fields that hold the separator, or mend the line");
       }
-      sink_.add(fields, to, parser.record_line());
-      sink_.tick(parser.record_line(), stream.consumed());
+      if (commas)
+        for (std::string& field : row) field = with_decimal_point(trim(field));
+      sink_.add(row, to, line);
+      sink_.tick(line, stream.consumed());
+    };
+    if (!header) {
+      sink_.note(
+          fmt::format("'{}': the first line holds a number or a blank, so it is no header; columns "
+                      "are named column1 to column{}",
+                      stream.where(), width));
+      add(fields, first_line);
     }
+    if (sink_.in_first_file() && separator != ',') {
+      sink_.note(fmt::format("'{}': fields are separated by {}{}", stream.where(),
+                             separator == '\t' ? "tabs" : fmt::format("'{}'", separator),
+                             commas ? ", numbers have decimal commas" : ""));
+    }
+    if (more) add(second, parser.record_line());
+    while (parser.next(fields)) add(fields, parser.record_line());
   }
 
   void json_lines(TextStream& stream) {
@@ -260,6 +311,29 @@ bool holds_rows_alone(const fs::path& path) {
          layout == TableLayout::kArff;
 }
 
+namespace {
+
+/// Throws Error where the tables lie in several folders and name pictures from where they lie.
+void require_one_folder(const Table& table, std::span<const fs::path> paths,
+                        std::span<const size_t> begins) {
+  for (size_t file = 1; file < paths.size(); ++file) {
+    if (paths[file].parent_path() == paths[0].parent_path() || begins[file] >= table.rows())
+      continue;
+    for (size_t column = 0; column < table.columns().size(); ++column) {
+      const std::string_view cell = table.cell(begins[file], column);
+      if (!is_picture_name(cell) || fs::path(cell).is_absolute()) continue;
+      throw Error("two_folders",
+                  fmt::format("{}: the picture '{}' is looked for where its table lies, and the "
+                              "tables lie in '{}' and '{}'",
+                              table.where(begins[file]), cell.substr(0, 60),
+                              paths[0].parent_path().string(), paths[file].parent_path().string()),
+                  "put the tables into one folder, or name the pictures by whole paths");
+    }
+  }
+}
+
+}  // namespace
+
 Table read_table(std::span<const fs::path> paths, const TableOptions& options, Reporter& reporter) {
   if (!options.table.empty() && std::none_of(paths.begin(), paths.end(), is_sqlite_name)) {
     throw UsageError("no_table",
@@ -268,13 +342,18 @@ Table read_table(std::span<const fs::path> paths, const TableOptions& options, R
                      "leave it out, or give a .db or .sqlite file");
   }
   TableSink sink(options.memory_budget, reporter);
+  std::vector<size_t> begins;
   for (const fs::path& path : paths) {
+    begins.push_back(sink.rows());
     read_one(path, table_layout(path), options, sink);
     sink.end_file();
   }
   // Names of pictures in a table start from its folder; those found here are whole already.
   const fs::path& first = paths.front();
-  return sink.finish(holds_pictures(first) ? "" : first.parent_path().string());
+  if (holds_pictures(first)) return sink.finish("");
+  Table table = sink.finish(first.parent_path().string());
+  require_one_folder(table, paths, begins);
+  return table;
 }
 
 Table read_csv_text(std::string text, const std::string& where) {

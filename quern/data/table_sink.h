@@ -29,6 +29,7 @@ class TableSink {
   size_t add_column(std::string_view name);
   int find(std::string_view name) const { return builder_.find(name); }
   size_t columns() const { return builder_.columns(); }
+  size_t rows() const { return builder_.rows(); }
 
   /// A row whose field i belongs to column to[i].
   void add(std::span<const std::string> fields, std::span<const size_t> to, uint64_t line);

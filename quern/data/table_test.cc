@@ -40,6 +40,33 @@ TEST(Table, FindsSeparatorsAndHeaders) {
   const Table bare = read_csv_text("1,x\n2,y\n", "t");
   EXPECT_THAT(bare.columns(), ElementsAre("column1", "column2"));
   EXPECT_EQ(bare.rows(), 2U);
+  // A first line of data, though most of it are words.
+  EXPECT_EQ(read_csv_text("39,State-gov,77516,Male\n50,Private,83311,Male\n", "t").rows(), 2U);
+}
+
+TEST(Table, HeadersMayLackANameOrHoldYears) {
+  const Table pandas = read_csv_text(",age,churn\n0,39,no\n1,50,yes\n", "t");
+  EXPECT_THAT(pandas.columns(), ElementsAre("column1", "age", "churn"));
+  EXPECT_EQ(pandas.rows(), 2U);
+  EXPECT_THAT(read_csv_text("country,2019,2020,grew\nFrance,1.5,2.5,yes\n", "t").columns(),
+              ElementsAre("country", "2019", "2020", "grew"));
+  EXPECT_EQ(read_csv_text("Paris,2019,2020,yes\nRome,2018,2021,no\n", "t").rows(), 2U);
+  EXPECT_THAT(read_csv_text("a,,b,\n1,2,x,3\n", "t").columns(),
+              ElementsAre("a", "column2", "b", "column4"));
+  EXPECT_EQ(read_csv_text("a,,b\nc,d,e\n", "t").rows(), 2U);  // nothing tells
+  EXPECT_THAT(read_csv_text("sep=;\na;b\n1;2\n", "t").columns(), ElementsAre("a", "b"));
+}
+
+TEST(Table, ReadsDecimalCommasBetweenSemicolons) {
+  const Table table = read_csv_text("a;b;c\n0,301;1.584,25;x\n1,584;2.000;3,5 m\n", "t");
+  EXPECT_EQ(table.cell(0, 0), "0.301");
+  EXPECT_EQ(table.cell(0, 1), "1584.25");
+  EXPECT_EQ(table.cell(1, 0), "1.584");
+  EXPECT_EQ(table.cell(1, 1), "2000");
+  EXPECT_EQ(table.cell(1, 2), "3,5 m");
+  // Decimal points stand in the file: commas separate thousands.
+  EXPECT_EQ(read_csv_text("a;b\n1,584;2.5\n", "t").cell(0, 0), "1,584");
+  EXPECT_EQ(read_csv_text("a,b\n\"0,301\",2\n", "t").cell(0, 0), "0,301");
 }
 
 TEST(Table, NamesTheLineOfAWrongRow) {
@@ -92,8 +119,19 @@ TEST(Number, ParsesWhatIsOneAndNothingElse) {
   EXPECT_EQ(parse_written_number("1,234,567.5"), 1234567.5);
   EXPECT_EQ(parse_written_number("$1,200"), 1200);
   EXPECT_EQ(parse_written_number("-12 %"), -12);
-  for (const char* text : {"1,23", "12,34,567", "1,2345", "a", "%"})
+  EXPECT_EQ(parse_written_number("+2.05%"), 2.05);
+  for (const char* text : {"1,23", "12,34,567", "1,2345", "a", "%", "0,301", "-0,301", "+-1"})
     EXPECT_FALSE(parse_written_number(text)) << text;
+}
+
+TEST(Number, DecimalCommasBecomePoints) {
+  EXPECT_EQ(with_decimal_point("0,301"), "0.301");
+  EXPECT_EQ(with_decimal_point("-1.234.567,5"), "-1234567.5");
+  EXPECT_EQ(with_decimal_point("1.234"), "1234");
+  EXPECT_EQ(with_decimal_point("12,5 %"), "12.5 %");
+  for (const char* text : {"12", "a,b", "1,2,3", "1,", ",5", "1.2,5", "1.23", "1.5", "1234.567", "",
+                           "12.2020", "Paris, 3", "1,5 m"})
+    EXPECT_EQ(with_decimal_point(text), text);
 }
 
 TEST(Number, ParsesDates) {
@@ -104,6 +142,11 @@ TEST(Number, ParsesDates) {
   EXPECT_EQ(parse_date("03/02/2021", {.day_first = true}), 1612310400);
   EXPECT_EQ(parse_date("03/02/2021", {.day_first = false}), 1614643200);
   EXPECT_EQ(parse_date("20240229", {.compact = true}), 1709164800);
+  EXPECT_EQ(parse_date("2024-02-29 12:30:00 UTC", {}), 1709209800);
+  EXPECT_EQ(parse_date("2/29/2024 12:30 PM", {.day_first = false}), 1709209800);
+  EXPECT_EQ(parse_date("2024-02-29 12:30am", {}), 1709209800 - 12 * 3600);
+  EXPECT_EQ(parse_date("2024-02-29 1:30 p", {}), std::nullopt);
+  EXPECT_EQ(parse_date("2024-02-29 13:30 PM", {}), std::nullopt);
   for (const char* text : {"2023-02-29", "2024-13-01", "2024-01-01 25:00", "1.2.3", "20240229",
                            "12", "99999999999999999999999-01-01"})
     EXPECT_FALSE(parse_date(text, {})) << text;

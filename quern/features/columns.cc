@@ -115,6 +115,7 @@ void fit_number(NumberFeature& feature, const data::Table& table, size_t column,
   for (const double value : values) squares += (value - mean) * (value - mean);
   feature.mean = static_cast<double>(mean);
   feature.deviation = static_cast<double>(std::sqrt(squares / count));
+  feature.missing = values.size() < rows.size();
   if (!(feature.deviation > 0)) feature.deviation = 1;
   feature.knots = knots_of(std::move(values), pieces);
 }
@@ -327,7 +328,9 @@ EncodedRows ColumnEncoder::encode(const data::Table& table, std::span<const size
     size_t column = 0;
     for (const NumberFeature& feature : numbers_) {
       const auto value = read(feature, table.cell(row, at[column++]));
-      out.places.push_back(feature.place(value.value_or(std::nan(""))));
+      // What no training row lacked has no code of its own: the model never saw it.
+      const double stand_in = feature.missing ? std::nan("") : feature.mean;
+      out.places.push_back(feature.place(value.value_or(stand_in)));
     }
     for (const CategoryFeature& feature : categories_)
       out.category_ids.push_back(feature.id(category_of(table.cell(row, at[column++]))));
@@ -368,7 +371,8 @@ ordered_json ColumnEncoder::to_json() const {
                        {"compact", f.date_style.compact},
                        {"knots", f.knots},
                        {"mean", f.mean},
-                       {"deviation", f.deviation}});
+                       {"deviation", f.deviation},
+                       {"missing", f.missing}});
   }
   ordered_json categories = ordered_json::array();
   for (const CategoryFeature& f : categories_)
@@ -403,6 +407,8 @@ ColumnEncoder ColumnEncoder::from_json(const json& source, std::string_view wher
     f.knots = field<std::vector<double>>(one, "knots", where);
     f.mean = field<double>(one, "mean", where);
     f.deviation = field<double>(one, "deviation", where);
+    // Runs before this was written always had a code for it.
+    f.missing = !one.contains("missing") || field<bool>(one, "missing", where);
     if (f.knots.size() < 2 || !std::is_sorted(f.knots.begin(), f.knots.end()) ||
         !std::isfinite(f.knots.front()) || !std::isfinite(f.knots.back()))
       refuse("the knots of a number column do not rise");

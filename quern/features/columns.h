@@ -24,7 +24,8 @@ struct NumberFeature {
   NumberSource source = NumberSource::kValue;
   data::DateStyle date_style;
   std::vector<double> knots;       // rising; one piece between each two
-  double mean = 0, deviation = 1;  // of the training rows, for baselines
+  double mean = 0, deviation = 1;  // of the training rows
+  bool missing = false;            // whether some training row lacks it; else the mean stands in
 
   int64_t pieces() const { return static_cast<int64_t>(knots.size()) - 1; }
   /// In [0, pieces]: the knot below plus the way to the next; NaN where the value is missing.

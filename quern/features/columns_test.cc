@@ -46,6 +46,23 @@ TEST(ColumnEncoder, NumbersArePlacesAmongTheTrainingQuantiles) {
   EXPECT_THAT(code, ElementsAre(0, 0, 1));
 }
 
+TEST(ColumnEncoder, WhatTrainingNeverLackedIsTheMeanWhereItIsMissing) {
+  const data::Table table = data::read_csv_text("x,z,y\n1,5,a\n2,?,b\n6,7,a\n3,9,b\n?,?,b\n", "t");
+  const ColumnEncoder encoder =
+      ColumnEncoder::fit(table, data::infer_types(table, {}), "y", std::vector<size_t>{0, 1, 2, 3});
+  const auto same = [&](const ColumnEncoder& one) {
+    const EncodedRows rows = one.encode(table, all(table));
+    EXPECT_FLOAT_EQ(rows.places[8], 2);  // the mean, 3, which is a knot
+    EXPECT_TRUE(std::isnan(rows.places[9]));
+  };
+  same(encoder);
+  nlohmann::json json = encoder.to_json();
+  same(ColumnEncoder::from_json(json, "t"));
+  for (auto& number : json["numbers"]) number.erase("missing");  // as older runs have it
+  const EncodedRows old = ColumnEncoder::from_json(json, "t").encode(table, all(table));
+  EXPECT_TRUE(std::isnan(old.places[8]));
+}
+
 TEST(ColumnEncoder, AValueThatFillsPiecesIsOneKnotAndTheOthersShareTheRest) {
   // Nine of ten are 0; 5 comes often among the others, which are 1 … 100 once each.
   std::string text = "x,y\n";

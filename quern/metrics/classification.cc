@@ -312,6 +312,7 @@ std::vector<Score> score_classes(const Classified& c, uint64_t seed) {
   add("log_loss", [&](Weights w) { return log_loss(c, w); });
   add("brier", [&](Weights w) { return brier(c, w); });
   add("ece", [&](Weights w) { return calibration_error(c, w); });
+  scores.back().interval = centred(scores.back().interval);
   add("f1", [&](Weights w) { return f1(c, w); });
   return scores;
 }

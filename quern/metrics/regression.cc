@@ -63,6 +63,13 @@ std::vector<Score> score_values(const Regressed& r, uint64_t seed) {
   return scores;
 }
 
+double largest_error(const Regressed& r) {
+  double largest = 0;
+  for (size_t i = 0; i < r.rows(); ++i)
+    largest = std::max(largest, std::abs(r.predictions[i] - r.targets[i]));
+  return largest;
+}
+
 double conformal_half_width(const Regressed& r, double coverage) {
   std::vector<double> errors;
   for (size_t i = 0; i < r.rows(); ++i) errors.push_back(std::abs(r.predictions[i] - r.targets[i]));

@@ -23,6 +23,9 @@ double r_squared(const Regressed& r, std::span<const float> weights = {});
 /// rmse, mae, r2, each with its interval.
 std::vector<Score> score_values(const Regressed& r, uint64_t seed);
 
+/// The largest absolute error; 0 of no rows.
+double largest_error(const Regressed& r);
+
 /// Half the width of an interval that holds the truth of a new row with probability `coverage`
 /// at least, if it is drawn as these were: the ⌈(n + 1) · coverage⌉-th smallest absolute error
 /// (split conformal prediction, Lei et al. 2018, algorithm 2). Infinite where there are too few

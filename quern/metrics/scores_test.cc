@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
 #include "quern/metrics/classification.h"
 #include "quern/metrics/linear_baseline.h"
@@ -85,12 +87,34 @@ TEST(Scores, OfValues) {
   EXPECT_DOUBLE_EQ(conformal_half_width(r, 0.6), 0.5);  // the third of .5 .5 .5 1
   EXPECT_DOUBLE_EQ(conformal_half_width(r, 0.8), 1.0);
   EXPECT_TRUE(std::isinf(conformal_half_width(r, 0.9)));
+  EXPECT_DOUBLE_EQ(largest_error(r), 1.0);
 }
 
 TEST(Scores, AreFoundByName) {
   const std::vector<Score> scores = {{"auc", {0.8, 0.7, 0.9}}, {"f1", {0.5, 0.4, 0.6}}};
   EXPECT_EQ(value_of(scores, "f1"), 0.5);
   EXPECT_TRUE(std::isnan(value_of(scores, "rmse")));
+}
+
+TEST(Scores, IntervalsOfWhatResamplingMovesHoldTheValue) {
+  const Interval moved = centred({0.1, 0.15, 0.25});
+  EXPECT_NEAR(moved.low, 0.05, 1e-12);
+  EXPECT_NEAR(moved.high, 0.15, 1e-12);
+  EXPECT_EQ(centred({0.01, 0.1, 0.2}).low, 0);
+  // Probabilities that are right: of 60 rows, resamples are off by more than the rows are.
+  std::vector<float> probabilities;
+  std::vector<int32_t> classes;
+  for (uint32_t i = 0; i < 60; ++i) {
+    const float p = static_cast<float>(i % 20) / 20 + 0.025F;
+    probabilities.insert(probabilities.end(), {1 - p, p});
+    classes.push_back(i * 7919 % 100 < static_cast<uint32_t>(100 * p) ? 1 : 0);
+  }
+  const Classified c{probabilities, classes, 2, 1, 0.5};
+  const auto scores = score_classes(c, 1);
+  const auto& ece = std::ranges::find(scores, "ece", &Score::name)->interval;
+  EXPECT_LE(ece.low, ece.value);
+  EXPECT_LE(ece.value, ece.high);
+  EXPECT_LT(ece.low, ece.high);
 }
 
 TEST(Scores, BootstrapIntervalsHoldTheStandardError) {

@@ -163,10 +163,35 @@ class TableTaskMaker {
       }
       task_.pipeline.classes.push_back(value);
     }
-    if (task_.pipeline.classes.size() == 2) {
-      // Scores of two classes speak of the rarer one.
-      task_.pipeline.positive = counts.begin()->second < std::next(counts.begin())->second ? 0 : 1;
+    choose_positive(counts);
+  }
+
+  /// Of two classes, the one that scores, threshold and costs speak of: said, or the rarer.
+  void choose_positive(const std::map<std::string, size_t, std::less<>>& counts) {
+    run::RowPipeline& p = task_.pipeline;
+    if (p.classes.size() != 2) {
+      for (const char* key : {"data.positive", "data.metric", "data.costs"}) {
+        if (!options_.is_explicit(key) || options_.is_auto(key)) continue;
+        throw UsageError("bad_value",
+                         fmt::format("{} = {} speaks of one of two classes, and '{}' has {}", key,
+                                     options_.text(key), p.target, p.classes.size()),
+                         "leave it out");
+      }
+      return;
     }
+    const std::string said(options_.text("data.positive"));
+    const auto named = std::find(p.classes.begin(), p.classes.end(), said);
+    if (!said.empty() && named == p.classes.end()) {
+      throw UsageError("bad_value",
+                       fmt::format("data.positive = {} is no class of '{}'", said, p.target),
+                       fmt::format("give {} or {}", p.classes[0], p.classes[1]));
+    }
+    p.positive = said.empty() ? (counts.begin()->second < std::next(counts.begin())->second ? 0 : 1)
+                              : static_cast<int>(named - p.classes.begin());
+    reporter_.note(
+        fmt::format("scores, threshold and costs speak of {} = {}{}", p.target,
+                    p.classes[static_cast<size_t>(p.positive)],
+                    said.empty() ? " (the rarer; override with --set data.positive=)" : ""));
   }
 
   void divide() {
@@ -184,6 +209,15 @@ class TableTaskMaker {
       return;
     }
     if (validation_is_file_) {
+      for (const char* key : {"data.test", "data.split"}) {
+        if (key == std::string_view("data.test") ? options_.number(key) == 0
+                                                 : options_.text(key) == "auto")
+          continue;
+        throw UsageError("bad_value",
+                         fmt::format("{} = {} divides rows, and data.validation = {} has done so",
+                                     key, options_.text(key), options_.text("data.validation")),
+                         "leave one of them out");
+      }
       for (const size_t row : rows_)
         (row < validation_begin_ ? task_.split.train : task_.split.validation).push_back(row);
       task_.split.reason = fmt::format("validation is {}", options_.text("data.validation"));
@@ -191,12 +225,21 @@ class TableTaskMaker {
         throw Error("too_few_rows", "one of the files has no row with a target", "give both");
       return;
     }
-    split.validation = *data::parse_number(options_.text("data.validation"));
+    const auto share = data::parse_number(options_.text("data.validation"));
+    if (!share || *share <= 0 || *share >= 1) {
+      throw UsageError(
+          "bad_value",
+          fmt::format("data.validation = '{}' is no share between 0 and 1, and no file",
+                      options_.text("data.validation")),
+          "give a fraction, as 0.1: the best step is chosen on what is held out");
+    }
+    split.validation = *share;
     // Of very many rows a smaller share says as much.
     constexpr double kEnough = 50'000;
     if (!options_.is_explicit("data.validation"))
       split.validation = std::min(split.validation, kEnough / static_cast<double>(rows_.size()));
-    task_.split = data::split_rows(task_.table, rows_, task_.target, split);
+    task_.split = data::split_rows(task_.table, rows_, task_.target, split,
+                                   data::beside_the_point(task_.facts));
   }
 
   /// Every row outside the test part is in one fold.
@@ -209,10 +252,11 @@ class TableTaskMaker {
                        "leave one of them out");
     }
     split.validation = 0;
-    task_.split = data::split_rows(task_.table, rows_, task_.target, split);
-    task_.split.folds =
-        data::fold_of_rows(task_.table, task_.split.train, task_.target,
-                           split.classes && split.mode != "random", count, split.seed);
+    task_.split = data::split_rows(task_.table, rows_, task_.target, split,
+                                   data::beside_the_point(task_.facts));
+    task_.split.folds = data::fold_of_rows(task_.table, task_.split.train, task_.target,
+                                           split.classes && split.mode != "random", count,
+                                           split.seed, data::beside_the_point(task_.facts));
     task_.split.reason += fmt::format(
         "; {} folds, each validated by a model that did not see "
         "it; override with --folds",

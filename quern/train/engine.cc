@@ -409,6 +409,11 @@ void Engine::restore_best() {
   if (optimizer_.averages()) optimizer_.reset_average();
 }
 
+void Engine::take_values(const graph::ParameterStore& trained) {
+  std::copy(trained.values().begin(), trained.values().end(), parameters_.values().begin());
+  if (optimizer_.averages()) optimizer_.reset_average();
+}
+
 std::vector<NamedTensor> Engine::tensors() {
   std::vector<NamedTensor> tensors;
   const Shards::Range owned = shards_.owned(ranks_.rank());

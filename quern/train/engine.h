@@ -99,6 +99,8 @@ class Engine {
   task::Problem& problem() { return problem_; }
   Ranks& ranks() { return ranks_; }
   graph::ParameterStore& parameters() { return parameters_; }
+  /// Takes the values of parameters trained before, and their averages from there.
+  void take_values(const graph::ParameterStore& trained);
   int64_t samples_per_step() const { return options_.batch; }
   /// Of the first step; samples may differ in their targets.
   int64_t targets_per_step() const { return targets_per_step_; }

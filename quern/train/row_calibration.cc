@@ -15,7 +15,9 @@ void calibrate(run::RowPipeline& p, task::RowAnswers& rows, const run::Options& 
   if (p.task == "regress") {
     constexpr double kCoverage = 0.9;
     const double half = metrics::conformal_half_width(task::own_units(p, rows).view(), kCoverage);
-    p.interval = std::isfinite(half) ? half : 0;
+    // Fewer than nine rows cannot say what holds nine of ten: the largest error then.
+    p.interval =
+        std::isfinite(half) ? half : metrics::largest_error(task::own_units(p, rows).view());
     return;
   }
   p.temperature = metrics::fit_temperature(task::classified(p, rows));

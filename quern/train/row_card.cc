@@ -46,7 +46,7 @@ std::string intended_use(const RowReport& r, const Kind& kind) {
 
 /// What the run itself shows against trusting the model.
 std::vector<std::string> limits(const RowReport& r) {
-  constexpr size_t kFewRows = 500, kFewOfAClass = 30;
+  constexpr size_t kFewRows = 500, kFewOfAClass = 30, kEnoughForAnInterval = 9;
   constexpr double kMiscalibrated = 0.05;
   const run::RowPipeline& p = *r.pipeline;
   std::vector<std::string> out;
@@ -69,9 +69,11 @@ std::vector<std::string> limits(const RowReport& r) {
       out.push_back(fmt::format("Probabilities are off by {:.3f} in the mean (ECE).", ece));
   } else {
     out.push_back(
-        fmt::format("The interval (± {:.4g}) is as wide for every row, and holds nine of "
-                    "ten rows in all, not of every kind.",
-                    p.interval));
+        fmt::format("The interval (± {:.4g}) is as wide for every row, and {}.", p.interval,
+                    r.places.size() < kEnoughForAnInterval
+                        ? "only the largest error of the few rows that validate: too few to say "
+                          "what holds nine of ten"
+                        : "holds nine of ten rows in all, not of every kind"));
   }
   for (const data::ColumnFacts& facts : r.facts) {
     const size_t half = r.table->rows() / 2;

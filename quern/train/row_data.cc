@@ -212,8 +212,9 @@ void RowData::fit_linear() {
     const size_t stride = (train + kMostLearnt - 1) / kMostLearnt;
     std::vector<size_t> learnt;
     for (size_t i = 0; i < train; i += stride) learnt.push_back(task_.split.train[i]);
-    const auto dealt = data::fold_of_rows(task_.table, learnt, task_.target,
-                                          task_.pipeline.task == "classify", count, seed());
+    const auto dealt =
+        data::fold_of_rows(task_.table, learnt, task_.target, task_.pipeline.task == "classify",
+                           count, seed(), data::beside_the_point(task_.facts));
     fold_of.assign(known_rows(), count);
     for (size_t i = 0; i < dealt.size(); ++i) fold_of[i * stride] = dealt[i];
   }

@@ -95,10 +95,13 @@ OpenedRun open_run(const TrainRequest& request, std::string_view task, Reporter&
     opened.options = request.options;
   }
   opened.options.refuse_unused(task);
-  if (opened.options.boolean("bit_exact") && !opened.options.text("train.time").empty()) {
+  const run::Options& options = opened.options;
+  const bool counted = options.integer("train.steps") > 0 || options.number("train.epochs") > 0;
+  if (options.boolean("bit_exact") && (!counted || !options.text("train.time").empty())) {
     throw UsageError("not_exact",
-                     "--bit-exact with --time: how many steps fit depends on the clock",
-                     "give --steps or --epochs instead of --time");
+                     fmt::format("--bit-exact {}: how many steps fit depends on the clock",
+                                 counted ? "with --time" : "without --steps or --epochs"),
+                     "give --steps or --epochs, and no --time");
   }
   return opened;
 }

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 
+#include "quern/base/error.h"
+#include "quern/formats/json.h"
 #include "quern/formats/safetensors.h"
 #include "quern/infer/representation.h"
 #include "quern/infer/row_predictor.h"
@@ -19,6 +22,34 @@
 
 namespace quern::train {
 namespace {
+
+/// How the training of a fold ended, beside its weights.
+constexpr std::string_view kEndingFile = "ending.json";
+
+std::string ending(const TrainResult& result) {
+  return formats::json_text({{"stopped_because", name(result.stopped_because)},
+                             {"steps", result.steps},
+                             {"best_step", result.best_step},
+                             {"seconds", result.seconds},
+                             {"per_second", result.tokens_per_second},
+                             {"flops_per_second", result.flops_per_second}});
+}
+
+/// Throws FormatError.
+void recall_ending(const fs::path& file, TrainResult& result) {
+  const nlohmann::json json = formats::parse_json(read_file(file), file.string());
+  try {
+    result.stopped_because = stop_reason(json.at("stopped_because").get<std::string>());
+    result.steps = json.at("steps").get<int64_t>();
+    result.best_step = json.at("best_step").get<int64_t>();
+    result.seconds = json.at("seconds").get<double>();
+    result.tokens_per_second = json.at("per_second").get<double>();
+    result.flops_per_second = json.at("flops_per_second").get<double>();
+  } catch (const nlohmann::json::exception&) {
+    throw FormatError(fmt::format("{}: not what a trained fold leaves", file.string()),
+                      "remove the fold's folder: it is trained again");
+  }
+}
 
 /// One call of train_rows, stage by stage.
 class RowTraining {
@@ -36,6 +67,7 @@ class RowTraining {
         request_.ranks->threads(static_cast<int>(options_.integer("threads"))));
     data_ = std::make_unique<RowData>(options_, reporter_, *pool_);
     data_->read(request_.data);
+    options_.refuse_unused(data_->pipeline().task);
     if (!opened_.going_on) data_->decide();
     data_->make_tokenizer(opened_.going_on ? folder_ / run::kTokenizerFile : fs::path());
     data_->divide();
@@ -172,7 +204,7 @@ class RowTraining {
                                    ? finished_fold(fold, engine)
                                    : train_now(fold, engine, *problem);
     if (root() && (parts().size() == 1 || result.stopped_because != StopReason::kInterrupted))
-      keep(fold, engine);
+      keep(fold, engine, result);
     if (root() && fold == 0 && result.stopped_because != StopReason::kInterrupted) {
       // Of one model alone: the vectors of two do not compare.
       embeddings_ = embed_rows(config_.single(), engine.parameters(), data_->known().inputs,
@@ -198,23 +230,19 @@ class RowTraining {
     graph::ParameterStore stored;
     model::declare_encoder(config_.single(), stored);
     run::load_weights(weights_of(fold), stored);
-    std::copy(stored.values().begin(), stored.values().end(), engine.parameters().values().begin());
+    engine.take_values(stored);
     TrainResult result;
     result.history = read_log(fold_folder(folder_, fold) / run::kLogFile).evaluations;
-    for (const EvaluationRecord& record : result.history) {
-      result.steps = record.step;
-      result.seconds = record.seconds;
-      if (record.best) result.best_step = record.step;
-    }
     result.validation = engine.evaluate(task::Part::kValidation);
-    result.train = engine.evaluate(task::Part::kTrain);
-    result.stopped_because = StopReason::kPatience;
+    result.train = engine.evaluate(task::Part::kTrain,
+                                   engine.problem().evaluation_samples(task::Part::kValidation));
+    recall_ending(weights_of(fold) / kEndingFile, result);
     result.verdict = judge(result.history, result.train.loss, result.validation.loss);
     return result;
   }
 
   /// Takes a trained fold into the model, with its answers to the rows that it did not see.
-  void keep(size_t fold, Engine& engine) {
+  void keep(size_t fold, Engine& engine, const TrainResult& result) {
     const std::string prefix = config_.copy_prefix(static_cast<int64_t>(fold));
     for (size_t i = 0; i < engine.parameters().parameters().size(); ++i) {
       const auto& info = engine.parameters().parameters()[i];
@@ -224,6 +252,8 @@ class RowTraining {
     }
     if (parts().size() > 1) {
       fs::create_directories(weights_of(fold));
+      write_file(weights_of(fold) / kEndingFile, ending(result));
+      // Last: with these the fold counts as done.
       run::save_weights(weights_of(fold), engine.parameters());
     } else {
       run::save_model(folder_, config_, parameters_);

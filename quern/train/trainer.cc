@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -31,9 +32,15 @@ uint64_t validation_samples(Engine& engine) {
 
 }  // namespace
 
-std::string_view name(StopReason reason) {
-  constexpr std::string_view kNames[] = {"steps", "epochs", "time", "patience", "interrupted"};
-  return kNames[static_cast<size_t>(reason)];
+constexpr std::array<std::string_view, 5> kStopReasons = {"steps", "epochs", "time", "patience",
+                                                          "interrupted"};
+
+std::string_view name(StopReason reason) { return kStopReasons.at(static_cast<size_t>(reason)); }
+
+StopReason stop_reason(std::string_view name) {
+  const auto* found = std::find(kStopReasons.begin(), kStopReasons.end(), name);
+  return found == kStopReasons.end() ? StopReason::kSteps
+                                     : static_cast<StopReason>(found - kStopReasons.begin());
 }
 
 double bits_per_byte(double nats_per_token, double bytes_per_token) {

@@ -58,6 +58,8 @@ class TrainObserver {
 
 enum class StopReason : uint8_t { kSteps, kEpochs, kTime, kPatience, kInterrupted };
 std::string_view name(StopReason reason);
+/// The reason of that name; kSteps where there is none.
+StopReason stop_reason(std::string_view name);
 
 struct TrainResult {
   int64_t steps = 0;

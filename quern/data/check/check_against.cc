@@ -19,6 +19,7 @@ constexpr double kMuch = 0.01;
 /// The columns that two tables share, target, identifiers and ignored ones left out.
 struct Shared {
   std::vector<size_t> here, there;
+  std::vector<const ColumnFacts*> facts;  // of each, as they stand here
   int image_here = -1, image_there = -1;
   std::vector<std::string> lacking, further;
 };
@@ -33,11 +34,12 @@ Shared shared_columns(const DataCheck& check, const Beside& beside) {
       shared.lacking.push_back(facts.name);
       continue;
     }
-    if (facts.type == ColumnType::kId || facts.type == ColumnType::kIgnore) continue;
+    if (is_beside_the_point(facts.type)) continue;
     if (facts.type == ColumnType::kImage && shared.image_here < 0) {
       shared.image_here = static_cast<int>(i);
       shared.image_there = found;
     }
+    shared.facts.push_back(&facts);
     shared.here.push_back(i);
     shared.there.push_back(static_cast<size_t>(found));
   }
@@ -57,13 +59,15 @@ void report_columns(DataCheck& check, const Shared& shared, const std::string& o
       {"columns", Severity::kWarning, other, fmt::format("{}", fmt::join(parts, "; "))});
 }
 
-std::vector<uint64_t> hashes(const Table& table, std::span<const size_t> columns, int image,
+/// Of values, however they are written: 44 and 44.0 are the same, and every spelling of none.
+std::vector<uint64_t> hashes(const Table& table, std::span<const size_t> columns,
+                             std::span<const ColumnFacts* const> facts, int image,
                              const std::function<Picture(std::string_view)>& load) {
   std::vector<uint64_t> content;
   if (image >= 0 && load) content = picture_contents(table, static_cast<size_t>(image), load);
   std::vector<uint64_t> out(table.rows());
   for (size_t row = 0; row < out.size(); ++row)
-    out[row] = row_hash(table, row, columns, image, content);
+    out[row] = row_hash(table, row, columns, image, content, facts);
   return out;
 }
 
@@ -75,9 +79,9 @@ std::string place(const Table& table, size_t row, int image) {
 void report_rows(DataCheck& check, const CheckOptions& options, const Beside& beside,
                  const Shared& shared) {
   const std::vector<uint64_t> here =
-      hashes(beside.table, shared.here, shared.image_here, options.load_picture);
+      hashes(beside.table, shared.here, shared.facts, shared.image_here, options.load_picture);
   const std::vector<uint64_t> there =
-      hashes(beside.other, shared.there, shared.image_there, beside.load_other);
+      hashes(beside.other, shared.there, shared.facts, shared.image_there, beside.load_other);
   std::unordered_map<uint64_t, size_t> first;  // row of `there`
   for (size_t row = 0; row < there.size(); ++row) first.emplace(there[row], row);
   std::unordered_map<uint64_t, size_t> known;  // row of `here`
@@ -151,6 +155,11 @@ void check_against(DataCheck& check, const CheckOptions& options, const Beside& 
   const Shared shared = shared_columns(check, beside);
   report_columns(check, shared, beside.other_name);
   if (!shared.here.empty()) report_rows(check, options, beside, shared);
+  if (check.kind == "texts" && std::min(beside.table.rows(), beside.other.rows()) == 1) {
+    check.findings.push_back({"one_document", Severity::kNote, beside.other_name,
+                              "a file that is one document is compared whole: see what parts stand "
+                              "in both with --set data.documents=line"});
+  }
   for (size_t i = 0; i < shared.here.size(); ++i) {
     if (check.columns[shared.here[i]].facts.type == ColumnType::kText)
       report_near_texts(check, beside, shared.here[i], shared.there[i]);

@@ -215,7 +215,19 @@ class LogCheck {
 }  // namespace
 
 DataCheck check_log(const Table& table, const LogColumns& said, Reporter& reporter) {
-  return LogCheck(table, said, reporter).run();
+  try {
+    return LogCheck(table, said, reporter).run();
+  } catch (const FormatError& error) {  // of a time: training would refuse the log
+    DataCheck check;
+    check.kind = "log";
+    check.rows = table.rows();
+    for (ColumnFacts& facts : infer_types(table, {}))
+      check.columns.emplace_back().facts = std::move(facts);
+    check.findings.push_back(
+        {"unreadable_time", Severity::kSevere, "data.time",
+         fmt::format("{} ({}); training refuses the log", error.what(), error.hint())});
+    return check;
+  }
 }
 
 std::optional<LogColumns> log_columns_by_name(const Table& table) {

@@ -17,9 +17,7 @@ constexpr size_t kNearTexts = 100'000;
 std::vector<size_t> compared_columns(const Checking& checking) {
   std::vector<size_t> out;
   for (size_t i = 0; i < checking.check.columns.size(); ++i) {
-    const ColumnType type = checking.facts(i).type;
-    if (!checking.is_target(i) && type != ColumnType::kId && type != ColumnType::kIgnore)
-      out.push_back(i);
+    if (!checking.is_target(i) && !is_beside_the_point(checking.facts(i).type)) out.push_back(i);
   }
   return out;
 }
@@ -68,6 +66,8 @@ void find_repeats(Checking& checking) {
   const Repeats repeats = count_repeats(checking, columns);
   const size_t rows = checking.check.rows;
   const bool target = checking.target >= 0;
+  // Copies of a picture under another name are not known before pictures are opened.
+  const bool kept = target && image_column(checking.check) < 0;
   if (repeats.rows > 0) {
     checking.found(
         "duplicates", share(repeats.rows, rows) > 0.05 ? Severity::kWarning : Severity::kNote,
@@ -75,7 +75,7 @@ void find_repeats(Checking& checking) {
         fmt::format("{} rows ({:.1f} %) repeat an earlier one{}, as {}{}", repeats.rows,
                     100 * share(repeats.rows, rows), target ? " in all but the target" : "",
                     checking.where(repeats.earlier),
-                    target ? "; training keeps them on one side of the split" : ""));
+                    kept ? "; training keeps them on one side of the split" : ""));
   }
   if (repeats.contradictions == 0) return;
   // Where a text or a picture alone is judged, one of the two answers must be wrong.

@@ -35,9 +35,11 @@ bool is_ordered(const ColumnFacts& facts);
 double value_of(const ColumnFacts& facts, std::string_view cell);
 
 /// A hash of some columns of a row; cells keep their borders. A picture counts by its pixels where
-/// `content` holds them.
+/// `content` holds them. With `facts` (of each column) numbers and dates count by their value, and
+/// what is missing by that.
 uint64_t row_hash(const Table& table, size_t row, std::span<const size_t> columns, int image,
-                  std::span<const uint64_t> content);
+                  std::span<const uint64_t> content,
+                  std::span<const ColumnFacts* const> facts = {});
 /// The first column of pictures; -1: none.
 int image_column(const DataCheck& check);
 

@@ -1,6 +1,7 @@
 #include "quern/data/check/data_check.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -65,13 +66,24 @@ double value_of(const ColumnFacts& facts, std::string_view cell) {
 }
 
 uint64_t row_hash(const Table& table, size_t row, std::span<const size_t> columns, int image,
-                  std::span<const uint64_t> content) {
+                  std::span<const uint64_t> content, std::span<const ColumnFacts* const> facts) {
   uint64_t hash = 0;
-  for (const size_t column : columns) {
+  const auto bytes_of = [](const auto& value) {
+    return std::string_view(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const size_t column = columns[i];
     const bool pixels = static_cast<int>(column) == image && !content.empty();
-    const std::string_view cell =
-        pixels ? std::string_view(reinterpret_cast<const char*>(&content[row]), sizeof(uint64_t))
-               : table.cell(row, column);
+    std::string_view cell = pixels ? bytes_of(content[row]) : table.cell(row, column);
+    double value = 0;
+    if (!facts.empty() && !pixels) {
+      const bool ordered = is_ordered(*facts[i]);
+      if (ordered ? is_missing_number(cell) : is_missing(cell)) cell = {};
+      if (ordered) {
+        value = value_of(*facts[i], cell) + 0.0;  // −0 is 0
+        if (!std::isnan(value)) cell = bytes_of(value);
+      }
+    }
     hash = hash64(cell, hash + 1);
   }
   return hash;
@@ -113,9 +125,14 @@ int find_target(const Table& table, std::string_view target) {
   if (column >= 0) return column;
   const std::vector<std::string> names(table.columns().begin(), table.columns().end());
   const auto near = nearest(target, names);
+  constexpr size_t kNamed = 20;
   throw UsageError(
       "no_target", fmt::format("there is no column '{}'", target),
-      near ? fmt::format("did you mean '{}'?", *near) : "name a column of the table with --target");
+      near ? fmt::format("did you mean '{}'?", *near)
+           : fmt::format(
+                 "columns: {}",
+                 fmt::join(std::span(names).first(std::min<size_t>(names.size(), kNamed)), ", ")) +
+                 (names.size() > kNamed ? ", …" : ""));
 }
 
 }  // namespace
