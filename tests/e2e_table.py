@@ -141,6 +141,7 @@ class Table(house.TestCase):
         self.assertIn("3 folds", notes)
         self.assertEqual(result["validation"]["rows"], 1200, "every row is validated by one model")
         self.assertGreater(result["validation"]["auc"], 0.97)
+        self.assertIn("fitted on the rows of all folds at once", (run / "MODEL_CARD.md").read_text())
         self.assertGreater(json.loads(self.run_ok("evaluate", run, self.fresh, "--json").out)["metrics"]["auc"]["low"], 0.95)
         again = self.folder / "again"
         shutil.copytree(run, again)

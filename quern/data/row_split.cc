@@ -33,10 +33,10 @@ uint64_t features_hash(const Table& table, size_t row, const std::vector<bool>& 
 }
 
 /// Groups of one row: few different rows fill no folds.
-std::vector<Group> each_alone(std::vector<Group> groups, const Table& table, size_t target,
+std::vector<Group> each_alone(const std::vector<Group>& groups, const Table& table, size_t target,
                               bool stratify) {
   std::vector<Group> alone;
-  for (Group& group : groups) {
+  for (const Group& group : groups) {
     for (const size_t row : group.rows) {
       alone.push_back({{row}, group.key, stratify ? std::string(table.cell(row, target)) : ""});
     }
@@ -66,7 +66,7 @@ std::vector<Group> group_rows(const Table& table, const std::vector<size_t>& row
     groups[it->second].rows.push_back(row);
   }
   if (by < 0 && groups.size() < kGroupsEach * sides)
-    return each_alone(std::move(groups), table, target, stratify);
+    return each_alone(groups, table, target, stratify);
   return groups;
 }
 

@@ -102,10 +102,13 @@ std::string row_model_card(const RowReport& r) {
       r.pipeline->task == "classify" ? "tell" : "estimate", r.pipeline->target);
   out += intended_use(r, kind);
   out += "\n## Data and split\n\n" + report::markdown_table({"part", "rows"}, part_rows(r));
+  const bool folds = r.pipeline->record.counts.contains("folds");
   out += fmt::format(
-      "\nFingerprint of the data: `{}`. Preprocessing was fitted on the training "
-      "rows alone.\n\n",
-      r.pipeline->record.data_fingerprint);
+      "\nFingerprint of the data: `{}`. Preprocessing was fitted on {}.\n\n",
+      r.pipeline->record.data_fingerprint,
+      folds ? "the rows of all folds at once (quantiles, categories, words, the scale of values); "
+              "models, linear start and baselines did not see the fold that they answer"
+            : "the training rows alone");
   out += report::markdown_table({"column", "type", "why", "missing", "different values"},
                                 column_rows(r));
   out += fmt::format(
