@@ -28,9 +28,7 @@ features::HistorySplit last_items(const data::Interactions& log) {
 /// What training held out of the log that the run learned from: it has seen the rest.
 features::HistorySplit held_out(data::Interactions& log, const run::ItemRun& run,
                                 Reporter& reporter) {
-  const run::Options options = run::Options::from_resolved(
-      run::read_part(run.folder, run::kOptionsFile, "which holds the options in force"),
-      (run.folder / run::kOptionsFile).string());
+  const run::Options options = run::options_of(run.folder);
   data::leave_out_rare(log, static_cast<uint64_t>(options.integer("data.min_count")), reporter);
   features::HistorySplit split = run::split_log(log, options);
   split.protocol =

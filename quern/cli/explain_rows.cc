@@ -84,7 +84,7 @@ int explain_rows(Invocation& invocation, const ExplainFlags& flags) {
   if (flags.influence > 0) {
     const std::vector<fs::path> named = {flags.training};
     training =
-        explain::read_training(run, explain::read_options(run.folder),
+        explain::read_training(run, run::options_of(run.folder),
                                flags.training.empty() ? explain::training_paths(run) : named);
     question.influence = static_cast<size_t>(flags.influence);
     question.training = &training;

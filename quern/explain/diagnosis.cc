@@ -53,7 +53,7 @@ class Diagnosing {
       : request_(request),
         reporter_(reporter),
         run_(load(request)),
-        options_(read_options(request.run)),
+        options_(run::options_of(request.run)),
         pool_(request.threads),
         predictor_(run_.config, run_.parameters, pool_) {}
 

@@ -114,7 +114,7 @@ std::vector<Held> weights_held(const run::RowRun& run, size_t copy) {
   const auto saved =
       train::list_checkpoints(train::fold_folder(run.folder, copy) / run::kCheckpointFolder);
   if (saved.empty()) return held;
-  const train::TrainerOptions options = train::trainer_options(read_options(run.folder));
+  const train::TrainerOptions options = train::trainer_options(run::options_of(run.folder));
   double sum = 0;
   for (const auto& [step, path] : saved) {
     const train::Progress progress = train::verify_checkpoint(path);

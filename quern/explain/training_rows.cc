@@ -9,11 +9,6 @@
 
 namespace quern::explain {
 
-run::Options read_options(const fs::path& run) {
-  return run::Options::from_resolved(run::read_part(run, run::kOptionsFile, "how it was trained"),
-                                     (run / run::kOptionsFile).string());
-}
-
 std::vector<fs::path> training_paths(const run::RowRun& run) {
   const auto& split = run.pipeline.record.split;
   const auto found = split.find("sources");

@@ -8,9 +8,6 @@
 
 namespace quern::explain {
 
-/// How a run was trained: its config.resolved.toml.
-run::Options read_options(const fs::path& run);
-
 /// Where the run says that its training data stands. Throws Error("no_training_data") where it does
 /// not, or the data is gone.
 std::vector<fs::path> training_paths(const run::RowRun& run);

@@ -12,6 +12,7 @@
 #include "quern/formats/safetensors.h"
 #include "quern/graph/quantized.h"
 #include "quern/model/decoder.h"
+#include "quern/run/options.h"
 
 namespace quern::run {
 namespace {
@@ -113,6 +114,11 @@ std::string read_part(const fs::path& folder, std::string_view name, std::string
                   kIncompleteHint, "file_missing");
   }
   return read_file(path);
+}
+
+Options options_of(const fs::path& folder) {
+  return Options::from_resolved(read_part(folder, kOptionsFile, "which holds the options in force"),
+                                (folder / kOptionsFile).string());
 }
 
 std::string to_json(const Pipeline& pipeline) {

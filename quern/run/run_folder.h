@@ -12,6 +12,8 @@
 
 namespace quern::run {
 
+class Options;
+
 /// The version of the folder's layout that this program writes; it reads this one and older ones.
 inline constexpr int kFolderFormat = 1;
 
@@ -69,6 +71,8 @@ void save_weights(const fs::path& folder, const graph::ParameterStore& parameter
 DType quantization_of(const fs::path& folder);
 /// A file of a run folder. Throws IoError naming what the folder lacks, and `purpose`.
 std::string read_part(const fs::path& folder, std::string_view name, std::string_view purpose);
+/// The options in force when the run was trained. Throws as read_part, and FormatError.
+Options options_of(const fs::path& folder);
 
 /// A trained model with what feeds it.
 struct Run {

@@ -178,10 +178,7 @@ ComparedRun read_compared(const fs::path& folder) {
   // How the machine was used is no figure of the model.
   for (const char* machine : {"share_of_peak", "planned_bytes", "allocated_bytes"})
     run.figures.erase(machine);
-  const std::string options =
-      run::read_part(folder, run::kOptionsFile, "which holds the options in force");
-  const run::Options resolved =
-      run::Options::from_resolved(options, (folder / run::kOptionsFile).string());
+  const run::Options resolved = run::options_of(folder);
   for (const run::OptionInfo& info : run::option_table())
     run.options[std::string(info.key)] = resolved.text(info.key);
   run.losses = read_log(folder / run::kLogFile);

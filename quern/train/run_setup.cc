@@ -31,8 +31,7 @@ bool is_free(std::string_view key) {
 
 /// The options of the run that is gone on with; what is said now must not contradict them.
 run::Options resumed_options(const fs::path& folder, const run::Options& said) {
-  const fs::path path = folder / run::kOptionsFile;
-  run::Options options = run::Options::from_resolved(read_file(path), path.string());
+  run::Options options = run::options_of(folder);
   for (const run::OptionInfo& info : run::option_table()) {
     if (!said.is_explicit(info.key) || said.text(info.key) == options.text(info.key)) continue;
     if (!is_free(info.key)) {

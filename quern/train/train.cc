@@ -15,9 +15,8 @@ namespace {
 
 /// Of the run gone on with, or as asked for.
 run::Options known_options(const TrainRequest& request) {
-  const fs::path path = request.run / run::kOptionsFile;
   if (!request.resume || !run::is_run_folder(request.run)) return request.options;
-  return run::Options::from_resolved(read_file(path), path.string());
+  return run::options_of(request.run);
 }
 
 }  // namespace
