@@ -55,7 +55,8 @@ class TextTableReader {
       const auto value = parse_number(text);
       return value && text.size() == 4 && *value >= kFirst && *value <= kLast;
     };
-    bool blanks = false, years = false, other_than_years = false, above_number = false;
+    bool words = false, blanks = false, years = false, other_than_years = false;
+    bool above_number = false;
     for (size_t i = 0; i < first.size(); ++i) {
       const std::string_view name = trim(first[i]);
       const std::string_view below = i < second.size() ? trim(second[i]) : std::string_view();
@@ -67,12 +68,10 @@ class TextTableReader {
       } else if (parse_number(name)) {
         return false;
       } else {
+        words = true;
         above_number = above_number || parse_number(below);
       }
     }
-    const bool words = std::any_of(first.begin(), first.end(), [](const std::string& field) {
-      return !trim(field).empty() && !parse_number(trim(field));
-    });
     return words && (!blanks || above_number) && (!years || other_than_years);
   }
 

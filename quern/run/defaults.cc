@@ -7,7 +7,9 @@
 #include <bit>
 #include <limits>
 
+#include "quern/base/error.h"
 #include "quern/base/progress.h"
+#include "quern/data/number.h"
 
 namespace quern::run {
 namespace {
@@ -264,6 +266,15 @@ void decide_row_size(Options& options, const RowFacts& facts) {
 }
 
 }  // namespace
+
+double validation_share(const Options& options) {
+  const auto share = data::parse_number(options.text("data.validation"));
+  if (share && *share > 0 && *share < 1) return *share;
+  throw UsageError("bad_value",
+                   fmt::format("data.validation = '{}' is no share between 0 and 1",
+                               options.text("data.validation")),
+                   "give a fraction, as 0.1: the best step is chosen on what is held out");
+}
 
 int64_t folds_of(const Options& options, size_t rows, bool pictures) {
   if (!options.is_auto("data.folds")) return options.integer("data.folds");

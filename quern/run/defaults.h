@@ -30,6 +30,8 @@ struct RowFacts {
   int64_t folds = 1;
 };
 
+/// The share that data.validation holds out. Throws UsageError where it is none between 0 and 1.
+double validation_share(const Options& options);
 /// Models that a table of so many rows is divided for: what data.folds says, or five where rows are
 /// few and data.validation and data.split leave it open.
 int64_t folds_of(const Options& options, size_t rows, bool pictures);

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "quern/base/error.h"
-#include "quern/data/number.h"
 #include "quern/formats/json.h"
+#include "quern/run/defaults.h"
 
 namespace quern::run {
 
@@ -121,14 +121,7 @@ features::HistorySplit split_log(const data::Interactions& log, const Options& o
     throw UsageError("bad_value", fmt::format("data.split = {} divides no log of users", mode),
                      "give last (each user's last item) or time (one moment for all)");
   }
-  const auto share = data::parse_number(options.text("data.validation"));
-  if (!share || *share <= 0 || *share >= 1) {
-    throw UsageError("bad_value",
-                     fmt::format("data.validation = {} is no share between 0 and 1",
-                                 options.text("data.validation")),
-                     "give a fraction, as 0.1");
-  }
-  return features::split_histories(log, mode == "time", *share);
+  return features::split_histories(log, mode == "time", validation_share(options));
 }
 
 uint32_t list_length(std::optional<int64_t> k, size_t items) {

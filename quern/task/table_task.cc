@@ -225,15 +225,7 @@ class TableTaskMaker {
         throw Error("too_few_rows", "one of the files has no row with a target", "give both");
       return;
     }
-    const auto share = data::parse_number(options_.text("data.validation"));
-    if (!share || *share <= 0 || *share >= 1) {
-      throw UsageError(
-          "bad_value",
-          fmt::format("data.validation = '{}' is no share between 0 and 1, and no file",
-                      options_.text("data.validation")),
-          "give a fraction, as 0.1: the best step is chosen on what is held out");
-    }
-    split.validation = *share;
+    split.validation = run::validation_share(options_);
     // Of very many rows a smaller share says as much.
     constexpr double kEnough = 50'000;
     if (!options_.is_explicit("data.validation"))
